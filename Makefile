@@ -1,0 +1,42 @@
+# Every target makes .venv with what it needs first. Settings are given as in
+#   make run SOURCE=my_reviews.csv LABELS=2000
+# and are documented in the README.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help run notebooks train export test test-all
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+run: $(INSTALLED)  ## notebooks 01 to 05 in order: fine-tuned, evaluated, exported
+	@$(BIN)/python scripts/run_notebooks.py 01 02 03 04 05
+
+notebooks: $(INSTALLED)  ## all notebooks there are
+	@$(BIN)/python scripts/run_notebooks.py
+
+train: $(INSTALLED)  ## fine-tuning alone, without notebooks
+	@$(BIN)/python scripts/train.py
+
+export: $(INSTALLED)  ## the trained model as a folder and a zip
+	@$(BIN)/python scripts/model-export.py
+
+test: $(INSTALLED)  ## the tests, without the slow ones
+	@$(BIN)/python -m pytest
+
+test-all: $(INSTALLED)  ## all tests: the Hub's protocol and every notebook too
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest -m ""
+
+$(INSTALLED): requirements.txt requirements-embedded.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) \
+	    else "Python 3.11, 3.12 or 3.13 is needed, %s is %d.%d: make PYTHON=python3.11 ..." \
+	    % (sys.executable, *v))'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps -r requirements-embedded.txt
+	@touch $@

@@ -1,0 +1,110 @@
+"""Run notebooks in order and keep executed copies and HTML in the run's folder.
+
+Example: python scripts/run_notebooks.py 01 02 03 04 05
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from utils.data import load_reviews  # noqa: E402
+from utils.evaluation import table  # noqa: E402
+from utils.results import Run, write  # noqa: E402
+from utils.settings import InputError, Settings, set_up, versions  # noqa: E402
+
+
+class PrintingClient(NotebookClient):
+    """A client that also prints what the cells print, so that long ones show their progress."""
+
+    def output(self, outs, msg, display_id, cell_index):
+        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stdout":
+            print(msg["content"]["text"], end="", flush=True)
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def run_notebook(path: Path, run: Run) -> float:
+    """Execute one notebook in its own folder and return its minutes.
+
+    The copy is kept also where a cell fails.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    client = PrintingClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": path.parent}},
+        extra_arguments=["--Application.log_level=ERROR"],
+    )
+    started = time.perf_counter()
+    print(f"\n=== {path.name}", flush=True)
+    try:
+        client.execute()
+    finally:
+        notebook.metadata.pop("widgets", None)
+        for cell in notebook.cells:
+            cell.metadata.pop("execution", None)  # times of day: noise in every difference
+        copy = run.folder / "notebooks" / path.name
+        write(copy, lambda file: nbformat.write(notebook, file))
+    html, _ = HTMLExporter().from_notebook_node(notebook)
+    write(copy.with_suffix(".html"), lambda file: file.write_text(html, encoding="utf-8"))
+    minutes = (time.perf_counter() - started) / 60
+    print(f"=== {path.name}: {minutes:.1f} min", flush=True)
+    return round(minutes, 2)
+
+
+def export_settings(settings: Settings) -> None:
+    """Hand the decided settings to the kernels, so that `auto` is decided once for all."""
+    for name in ("source", "backbone", "labels", "seed", "test_size", "artifacts"):
+        os.environ[name.upper()] = str(getattr(settings, name))
+
+
+def closing_words(run: Run) -> str:
+    """A short table of what was found and where to look next."""
+    result = run.load("evaluation")
+    where = os.path.relpath(run.folder)
+    return (
+        f"\n{result['dataset']}, {result['model']['reviews']:,} test reviews, one seed "
+        f"({result['seed']}); 95% bootstrap intervals\n\n{table(result)}\n\n"
+        f"figures     {where}/figures/confusion_matrices.png and others\n"
+        f"notebooks   {where}/notebooks/04_evaluation.html and others\n"
+        f"model       {where}/model/ and its zip; try it:\n"
+        f"            .venv/bin/python scripts/model-inference.py --model {where}/model "
+        '"A moving, clever film."'
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("numbers", nargs="*", help="how their names begin; without any, all")
+    numbers = parser.parse_args().numbers or [""]
+    paths = [p for n in numbers for p in sorted((ROOT / "notebooks").glob(f"{n}*.ipynb"))]
+    try:
+        settings = set_up()
+        run = Run.of(settings, load_reviews(settings).name)
+        export_settings(settings)
+        print(f"One seed is trained: {settings.seed}. Results go to {os.path.relpath(run.folder)}/")
+        minutes = {}
+        for path in paths:
+            minutes[path.stem] = run_notebook(path, run)
+        run.save("notebooks", {"minutes": minutes, "versions": versions()})
+        print(closing_words(run))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except CellExecutionError as error:
+        sys.exit(f"error: {path.name} stopped with {error.ename}: {error.evalue}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Fine-tune the custom-head DistilBERT with the settings from the environment.
+
+Example: SOURCE=my_reviews.csv LABELS=2000 python scripts/train.py
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from utils.data import load_reviews
+from utils.model import build_model, load_backbone
+from utils.results import Run
+from utils.settings import InputError, set_up
+from utils.training import (
+    Recipe,
+    advice,
+    checkpoint_folder,
+    estimate_minutes,
+    fine_tune,
+    make_trainer,
+)
+
+
+def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    try:
+        settings = set_up()
+        reviews = load_reviews(settings)
+        print(reviews.origin)
+        run = Run.of(settings, reviews.name)
+        backbone = load_backbone(settings.backbone)
+        recipe = Recipe(backbone.learning_rate, settings.seed)
+        model = build_model(backbone, settings.seed)
+        folder = checkpoint_folder(run, backbone, reviews, recipe)
+        trainer = make_trainer(model, backbone, reviews, recipe, folder)
+        minutes = estimate_minutes(trainer, reviews.test["text"].tolist())
+        print(advice(minutes, settings.backbone, len(reviews.test)))
+        result = fine_tune(run, trainer, backbone, reviews, recipe)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    best = result["validation"][result["best_epoch"] - 1]
+    print(f"Epoch {best['epoch']} is kept: {best['accuracy']:.1%} right on validation.")
+    print(f"Saved in {os.path.relpath(run.folder)}/checkpoints/{result['fingerprint']}/model")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What the tests share: a tiny random BERT, a few hundred made-up reviews, and no Hub."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it
+for name in ("SOURCE", "BACKBONE", "LABELS", "SEED", "TEST_SIZE", "ARTIFACTS"):
+    os.environ.pop(name, None)
+
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizer
+
+GOOD = ["great", "fine", "lovely", "moving", "clever", "superb", "warm", "bright"]
+BAD = ["dull", "awful", "weak", "boring", "clumsy", "poor", "cold", "dreary"]
+PLAIN = [
+    *("the", "a", "film", "plot", "actor", "scene", "was", "and"),
+    *("with", "story", "it", "this", "music", "end"),
+]
+
+
+def make_reviews(rows: int, seed: int = 0) -> pd.DataFrame:
+    """Made-up reviews, sorted by label as IMDB is; words tell the class, so they can be learnt."""
+    draw = random.Random(seed)
+    frames = []
+    for label, words in enumerate((BAD, GOOD)):
+        for _ in range(rows // 2):
+            text = draw.choices(PLAIN, k=draw.randint(4, 30)) + draw.choices(words, k=4)
+            draw.shuffle(text)
+            frames.append({"text": " ".join(text) + ".", "label": label})
+    return pd.DataFrame(frames)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory) -> Path:
+    """A BERT checkpoint folder like the embedded one's: random, 2 layers of 32 dimensions."""
+    folder = tmp_path_factory.mktemp("backbone") / "tiny"
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "!", *GOOD, *BAD, *PLAIN]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=512)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reviews_folder(tmp_path_factory) -> Path:
+    """A folder with train.parquet and test.parquet of made-up reviews."""
+    folder = tmp_path_factory.mktemp("source") / "made-up"
+    folder.mkdir()
+    make_reviews(400).to_parquet(folder / "train.parquet")
+    make_reviews(200, seed=1).to_parquet(folder / "test.parquet")
+    return folder

@@ -1,0 +1,198 @@
+"""Training, validation and test reviews: the label budget, without duplicates or leaks."""
+
+import hashlib
+from dataclasses import dataclass
+
+import pandas as pd
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+from utils.settings import InputError, Settings, precision
+from utils.sources import read_source
+from utils.text import clean
+
+# The draw is the same for every seed of training, so that seeds are compared on equal reviews.
+DRAW_SEED = 0
+VALIDATION_SHARE = 0.1  # of the label budget
+SMALL_TEST = 2000
+# Share of the films whose snippets are the test: about 3,000 of 12,752 snippets.
+GROUP_TEST_SHARE = 0.235
+CLASSES = ["negative", "positive"]
+
+# Data sets known by the hash of all their reviews, however they were loaded.
+KNOWN = {
+    "fcd66d4c93d687b002f0645dbd410ec4a03dd84295dd9bd171e4e94b6a2dbbec": ("imdb", "IMDB"),
+    "f36ff9e7cc02e42e7a0acf653e789a3a50fd09ecba1fb0d4d7df3fe08cb53e61": (
+        "rotten-tomatoes",
+        "Rotten Tomatoes snippets",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Three frames with `text` (cleaned), `label` and, where known, `rating` and `group`.
+
+    `test` also has `duplicate`: whether its text already stood in an earlier row of the test.
+    """
+
+    name: str  # for file names, such as "imdb"
+    title: str  # for readers, such as "IMDB"
+    origin: str  # where the rows come from and how they were split, in a sentence or two
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
+    counts: dict[str, int]  # rows found and left out
+    reviews_sha256: str  # of all labelled reviews, in whatever order they came
+    split_sha256: str  # of the three frames
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What every result says about its data."""
+        return {
+            "dataset": self.title,
+            "reviews_sha256": self.reviews_sha256,
+            "split_sha256": self.split_sha256,
+        }
+
+    @property
+    def training_sha256(self) -> str:
+        """Hash of the labelled budget alone: training does not depend on the size of the test."""
+        return _hash([_keys(self.train), "|", _keys(self.validation)])
+
+
+def load_reviews(settings: Settings) -> Reviews:
+    """Read the chosen source and draw the label budget from it.
+
+    Exactly `settings.labels` rows, a tenth of them for validation. Raises InputError where the
+    source cannot be read, has too few rows (it names the largest possible budget) or one class.
+    """
+    source = read_source(settings.source)
+    train, test = _ordered(source.train), source.test
+    if test is not None:
+        test = _ordered(test)
+    found = train if test is None else pd.concat([train, test])
+    reviews_sha256 = _hash(sorted(_keys(found)))
+    slug = "".join(c if c.isalnum() else "-" for c in source.name.lower()).strip("-")
+    name, title = KNOWN.get(reviews_sha256, (slug or "reviews", source.name))
+
+    origin = [f"{title}, from {source.origin}."]
+    distinct = train.drop_duplicates("hash").reset_index(drop=True)
+    counts = {"found": len(found), "duplicates_dropped": len(train) - len(distinct)}
+    if test is None:
+        train, test, how = _split_test(distinct)
+        origin.append(how)
+    else:
+        train = distinct[~distinct["hash"].isin(test["hash"])]
+        counts["also_in_test_dropped"] = len(distinct) - len(train)
+    counts["duplicates_in_test"] = int(test["hash"].duplicated().sum())
+
+    test = test.assign(duplicate=test["hash"].duplicated())
+    size = _test_size(settings, len(test), origin)
+    if size < len(test):
+        test = _draw(test, size).sort_index()
+    train, validation = _draw_budget(train, settings.labels)
+    for split, frame in (("training", train), ("validation", validation), ("test", test)):
+        if frame["label"].nunique() != 2:
+            raise InputError(f"{title}: {split} has one class only; give reviews of both.")
+
+    split_sha256 = _hash([_keys(train), "|", _keys(validation), "|", _keys(test)])
+    frames = (frame.reset_index(drop=True) for frame in (train, validation, test))
+    return Reviews(
+        name, title, " ".join(origin), *frames, counts, reviews_sha256, split_sha256
+    )  # fmt: skip
+
+
+def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Cleaned rows in the order of their texts' hashes: the same whichever way they came."""
+    texts = frame["text"].map(clean)
+    hashes = texts.map(lambda text: hashlib.sha256(text.encode()).hexdigest())
+    frame = frame.assign(text=texts, hash=hashes)
+    return frame.sort_values(["hash", "label"], kind="stable").reset_index(drop=True)
+
+
+def _keys(frame: pd.DataFrame) -> list[str]:
+    return [f"{h}{label}" for h, label in zip(frame["hash"], frame["label"], strict=True)]
+
+
+def _hash(parts: list) -> str:
+    return hashlib.sha256("".join("".join(part) for part in parts).encode()).hexdigest()
+
+
+def _split_test(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """A test for a source without one: whole films where films are known, else half the rows."""
+    if "group" in frame:
+        train, test = _draw_groups(frame, GROUP_TEST_SHARE)
+        return train, test, "It has no official split: whole films were drawn as the test."
+    train, test = train_test_split(
+        frame, test_size=0.5, stratify=_strata(frame), random_state=DRAW_SEED
+    )
+    how = "It has no official split: a seeded, stratified half is the test."
+    return train.sort_index(), test.sort_index(), how
+
+
+def _draw_groups(frame: pd.DataFrame, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    splitter = GroupShuffleSplit(1, test_size=share, random_state=DRAW_SEED)
+    rest, drawn = next(splitter.split(frame, groups=frame["group"]))
+    return frame.iloc[sorted(rest)], frame.iloc[sorted(drawn)]
+
+
+def _strata(frame: pd.DataFrame) -> pd.Series:
+    smallest = frame["label"].value_counts().reindex([0, 1], fill_value=0)
+    if smallest.min() < 2:
+        raise InputError(
+            f"There are {smallest[0]} negative and {smallest[1]} positive reviews: "
+            "give reviews of both classes."
+        )
+    return frame["label"]
+
+
+def _draw(frame: pd.DataFrame, size: int) -> pd.DataFrame:
+    """A seeded sample with the class balance of the whole."""
+    if size == len(frame):
+        return frame
+    drawn, _ = train_test_split(
+        frame, train_size=size, stratify=_strata(frame), random_state=DRAW_SEED
+    )
+    return drawn
+
+
+def _draw_budget(frame: pd.DataFrame, labels: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Exactly `labels` rows as training and validation, which share no group."""
+    size = round(labels * VALIDATION_SHARE)
+    if "group" in frame:
+        pool, validation_pool = _draw_groups(frame, VALIDATION_SHARE)
+        largest = min(
+            int(len(pool) / (1 - VALIDATION_SHARE)), int(len(validation_pool) / VALIDATION_SHARE)
+        )
+    else:
+        pool = validation_pool = None
+        largest = len(frame)
+    if labels > largest:
+        raise InputError(
+            f"LABELS={labels}, but there are labels for {largest} at most: set LABELS={largest}, "
+            "or less."
+        )
+    if pool is None:
+        drawn = _draw(frame, labels)
+        pool, validation_pool = train_test_split(
+            drawn, test_size=size, stratify=_strata(drawn), random_state=DRAW_SEED
+        )
+    train, validation = _draw(pool, labels - size), _draw(validation_pool, size)
+    return train.sort_index(), validation.sort_index()
+
+
+def _test_size(settings: Settings, available: int, origin: list[str]) -> int:
+    if settings.test_size != "auto":
+        if settings.test_size > available:
+            raise InputError(
+                f"TEST_SIZE={settings.test_size}, but there are {available} test reviews: "
+                f"set TEST_SIZE={available}, or less."
+            )
+        return settings.test_size
+    if precision()[0] == "bf16" or available <= SMALL_TEST:
+        return available
+    origin.append(
+        f"A stratified {SMALL_TEST:,} of the {available:,} test reviews are scored, since "
+        f"{precision()[1]}: intervals are wider. TEST_SIZE={available} scores all."
+    )
+    return SMALL_TEST

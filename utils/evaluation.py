@@ -1,0 +1,145 @@
+"""The four metrics with their intervals, and the test's predictions, made once for each model."""
+
+import time
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+
+from utils.data import Reviews
+from utils.inference import Classifier
+from utils.results import Run
+from utils.settings import versions
+
+METRICS = ["accuracy", "precision", "recall", "f1"]
+RESAMPLES = 10_000
+
+
+def confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Counts, shape (2, 2): rows are the true classes, columns the predicted, negative first."""
+    predicted = np.asarray(probabilities) >= 0.5
+    pairs = 2 * np.asarray(labels) + predicted
+    return np.bincount(pairs, minlength=4).reshape(2, 2)
+
+
+def metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Accuracy, and precision, recall and F1 of the positive class, at the threshold 0.5."""
+    predicted = np.asarray(probabilities) >= 0.5
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        labels, predicted, average="binary", zero_division=0
+    )
+    accuracy = np.mean(predicted == labels)
+    values = (accuracy, precision, recall, f1)
+    return {name: float(value) for name, value in zip(METRICS, values, strict=True)}
+
+
+def intervals(counts: np.ndarray, seed: int = 0) -> dict[str, list[float]]:
+    """95% bootstrap intervals of the four metrics from a confusion matrix of shape (2, 2).
+
+    The percentile bootstrap of Efron (1979). The metrics depend on the four counts alone, so
+    drawing the counts from a multinomial is the same as drawing reviews with replacement.
+    """
+    total = counts.sum()
+    draws = np.random.default_rng(seed).multinomial(total, counts.ravel() / total, RESAMPLES)
+    tn, fp, fn, tp = draws.T
+    with np.errstate(invalid="ignore"):
+        values = (tp + tn) / total, tp / (tp + fp), tp / (tp + fn), 2 * tp / (2 * tp + fp + fn)
+    return {
+        name: [float(x) for x in np.nanpercentile(value, [2.5, 97.5])]
+        for name, value in zip(METRICS, values, strict=True)
+    }
+
+
+def report(labels: np.ndarray, probabilities: np.ndarray) -> dict:
+    """All that a result says of one model on some reviews."""
+    counts = confusion(labels, probabilities)
+    found, bounds = metrics(labels, probabilities), intervals(counts)
+    return {
+        "reviews": len(labels),
+        "metrics": {name: {"value": found[name], "interval": bounds[name]} for name in METRICS},
+        "roc_auc": float(roc_auc_score(labels, probabilities)),
+        "confusion": counts.tolist(),
+    }
+
+
+def mcnemar(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+    """McNemar's exact test (1947) on the reviews that only one of two models labels rightly."""
+    right = (np.asarray(ours) >= 0.5) == labels
+    other = (np.asarray(theirs) >= 0.5) == labels
+    only_ours, only_theirs = int((right & ~other).sum()), int((other & ~right).sum())
+    differ = only_ours + only_theirs
+    p_value = float(binomtest(only_ours, differ).pvalue) if differ else 1.0
+    return {"only_ours": only_ours, "only_theirs": only_theirs, "p_value": p_value}
+
+
+def rounded(probabilities: np.ndarray) -> list[float]:
+    """Probabilities as results keep them: six digits, which is what every figure is made from."""
+    return [round(float(p), 6) for p in probabilities]
+
+
+def predict_test(run: Run, reviews: Reviews, classifier: Classifier, trained: dict) -> np.ndarray:
+    """The fine-tuned model's test probabilities: predicted once for a model, then read back."""
+    path = run.folder / "results" / "predictions.json"
+    if path.exists():
+        saved = run.load("predictions")
+        same = (trained["model_sha256"], reviews.split_sha256)
+        if (saved["model_sha256"], saved["split_sha256"]) == same:
+            print("This model's predictions on this test are saved: read, not made again.")
+            return np.array(saved["probabilities"])
+    started = time.perf_counter()
+    texts = reviews.test["text"].tolist()
+    probabilities = rounded(classifier.probabilities(texts, progress=True))
+    result = {
+        **reviews.provenance,
+        "model_sha256": trained["model_sha256"],
+        "minutes": round((time.perf_counter() - started) / 60, 2),
+        "versions": versions(),
+        "probabilities": probabilities,  # in the order of reviews.test
+    }
+    run.save("predictions", result)
+    return np.array(probabilities)
+
+
+def evaluate(run: Run, reviews: Reviews, probabilities: np.ndarray, trained: dict) -> dict:
+    """The test's report beside the baseline's, saved as `results/evaluation.json`."""
+    labels = reviews.test["label"].to_numpy()
+    baseline = run.load("baseline", split_sha256=reviews.split_sha256)
+    distinct = ~reviews.test["duplicate"].to_numpy()
+    result = {
+        **reviews.provenance,
+        "seed": trained["recipe"]["seed"],
+        "model_sha256": trained["model_sha256"],
+        "model": report(labels, probabilities),
+        "without_duplicates": report(labels[distinct], probabilities[distinct]),
+        "baseline": baseline["report"],
+        "mcnemar": mcnemar(labels, probabilities, np.array(baseline["probabilities"])),
+        "minutes": run.load("predictions")["minutes"],
+        "versions": versions(),
+    }
+    run.save("evaluation", result)
+    return result
+
+
+def worst_errors(reviews: Reviews, probabilities: np.ndarray, count: int) -> pd.DataFrame:
+    """The test reviews whose true class got the lowest probability, worst first."""
+    label = reviews.test["label"]
+    certainty = np.where(label == 1, 1 - probabilities, probabilities)
+    worst = reviews.test.assign(probability_positive=probabilities, certainty=certainty)
+    worst = worst[(probabilities >= 0.5) != label]
+    return worst.sort_values("certainty", ascending=False, kind="stable").head(count)
+
+
+def table(result: dict) -> pd.DataFrame:
+    """The evaluation as the README and the end of `make run` show it: value and interval."""
+    columns = {"fine-tuned": result["model"], "TF-IDF baseline": result["baseline"]}
+    rows = {
+        name: {
+            column: "{value:.3f} [{0:.3f}, {1:.3f}]".format(
+                *found["metrics"][name]["interval"], value=found["metrics"][name]["value"]
+            )
+            for column, found in columns.items()
+        }
+        for name in METRICS
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")

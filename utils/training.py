@@ -1,0 +1,283 @@
+"""Fine-tuning with transformers' Trainer: seeded, resumable, the best epoch on validation."""
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import (
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import EvalPrediction, get_last_checkpoint
+
+from utils.data import SMALL_TEST, Reviews
+from utils.inference import Classifier
+from utils.model import Backbone, CustomHeadDistilBert
+from utils.results import Run, sha256, write_folder
+from utils.settings import InputError, device, precision, versions
+from utils.text import MAX_TOKENS, tokenize
+
+MANY_MINUTES = 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the model is fine-tuned; everything that the result depends on besides the data."""
+
+    learning_rate: float
+    seed: int
+    epochs: int = 3
+    batch_size: int = 16
+    warmup: float = 0.1  # share of the steps
+    weight_decay: float = 0.01
+    max_tokens: int = MAX_TOKENS
+
+
+def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
+    """A hash of all that decides the trained weights; a finished training is known by it."""
+    weights = hashlib.sha256()
+    for name in sorted(backbone.weights):
+        weights.update(name.encode() + backbone.weights[name].numpy().tobytes())
+    parts = [weights.hexdigest(), reviews.training_sha256, precision()[0], asdict(recipe)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def checkpoint_folder(run: Run, backbone: Backbone, reviews: Reviews, recipe: Recipe) -> Path:
+    """Where a training keeps its checkpoints and, once finished, its model."""
+    return run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)
+
+
+def as_dataset(tokenizer: PreTrainedTokenizerBase, frame, max_tokens: int = MAX_TOKENS) -> Dataset:
+    """A frame of reviews as the columns `input_ids`, `length` and `labels`."""
+    ids = tokenize(tokenizer, frame["text"].tolist(), max_tokens).ids
+    columns = {"input_ids": ids, "length": [len(row) for row in ids]}
+    return Dataset.from_dict({**columns, "labels": frame["label"].tolist()})
+
+
+def make_trainer(
+    model: CustomHeadDistilBert, backbone: Backbone, reviews: Reviews, recipe: Recipe, folder: Path
+) -> Trainer:
+    """The Trainer of a recipe; checkpoints, one an epoch, go to `folder`."""
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        seed=recipe.seed,
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=2 * recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warmup,
+        lr_scheduler_type="linear",
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=1.0,
+        optim="adamw_torch_fused",
+        train_sampling_strategy="group_by_length",
+        bf16=precision()[0] == "bf16",
+        use_cpu=device().type == "cpu",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,  # beside the best one
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+        logging_steps=5,
+        dataloader_pin_memory=device().type == "cuda",
+        disable_tqdm=True,
+        report_to="none",
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=as_dataset(backbone.tokenizer, reviews.train, recipe.max_tokens),
+        eval_dataset=as_dataset(backbone.tokenizer, reviews.validation, recipe.max_tokens),
+        data_collator=DataCollatorWithPadding(backbone.tokenizer),
+        compute_metrics=_accuracy,
+        callbacks=[TextProgress()],
+    )
+    trainer.remove_callback(PrinterCallback)  # prints dicts; TextProgress says it in words
+    return trainer
+
+
+def _accuracy(output: EvalPrediction) -> dict[str, float]:
+    return {"accuracy": float(np.mean(output.predictions.argmax(-1) == output.label_ids))}
+
+
+class TextProgress(TrainerCallback):
+    """A line at every tenth of the training, with the time left, and one for each epoch."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.started, self.first_step = time.perf_counter(), state.global_step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        tenth = max(1, state.max_steps // 10)
+        if state.global_step % tenth == 0:
+            spent = time.perf_counter() - self.started
+            steps = state.global_step - self.first_step
+            left = spent / steps * (state.max_steps - state.global_step)
+            print(f"step {state.global_step:,} of {state.max_steps:,}, {left / 60:.1f} min left")
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        print(
+            f"epoch {state.epoch:.0f}: validation accuracy {metrics['eval_accuracy']:.3f}, "
+            f"loss {metrics['eval_loss']:.3f}"
+        )
+
+
+def estimate_minutes(trainer: Trainer, test_texts: list[str]) -> dict[str, float]:
+    """Minutes that training and predicting the test will take, from a few steps of each.
+
+    The weights are not changed. Speed is measured in tokens, since batches differ in length.
+    """
+    model = trainer.model.to(device())
+    batches = iter(trainer.get_train_dataloader())
+    tokens, seconds = 0, 0.0
+    for step in range(4):
+        batch = {key: value.to(device()) for key, value in next(batches).items()}
+        started = time.perf_counter()
+        model.train()
+        with trainer.compute_loss_context_manager():
+            model(**batch).loss.backward()
+        if step > 0:  # the first one warms up
+            tokens, seconds = tokens + batch["input_ids"].numel(), seconds + _since(started)
+    model.zero_grad()
+    epoch = seconds / tokens * sum(trainer.train_dataset["length"])
+
+    classifier = Classifier(model, trainer.data_collator.tokenizer)
+    sample = test_texts[:: max(1, len(test_texts) // 96)]
+    started = time.perf_counter()
+    classifier.probabilities(sample)
+    predicting = _since(started) / len(sample) * len(test_texts)
+    return {"training": epoch * trainer.args.num_train_epochs / 60, "predicting": predicting / 60}
+
+
+def _since(started: float) -> float:
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def advice(minutes: dict[str, float], backbone: str, test_size: int) -> str:
+    """One line on the estimate and, where it is long, the faster choice."""
+    line = f"About {minutes['training']:.0f} min of training and {minutes['predicting']:.0f} of "
+    line += "prediction."
+    if sum(minutes.values()) < MANY_MINUTES:
+        return line
+    faster = [] if backbone == "minilm" else ["BACKBONE=minilm, a third of the size"]
+    if test_size > SMALL_TEST:
+        faster.append(f"TEST_SIZE={SMALL_TEST}, with wider intervals")
+    faster.append("LABELS=1000, for a first look")
+    return f"{line} Faster: {'; '.join(faster)}."
+
+
+def fine_tune(
+    run: Run, trainer: Trainer, backbone: Backbone, reviews: Reviews, recipe: Recipe
+) -> dict:
+    """Train, or resume from the last checkpoint, and save the best epoch's model and the result.
+
+    A training with the same fingerprint that is finished is not repeated. Returns the result as
+    saved in `results/training.json`. Raises InputError where the disk is too full to begin.
+    """
+    key = fingerprint(backbone, reviews, recipe)
+    about = {
+        **reviews.provenance,
+        "training_sha256": reviews.training_sha256,
+        "seed": recipe.seed,
+        "backbone": backbone.title,
+    }
+    folder = checkpoint_folder(run, backbone, reviews, recipe)
+    if (folder / "model").exists():
+        print(f"This training is finished ({run.name}/checkpoints/{key}); delete it to repeat it.")
+        result = json.loads((folder / "model" / "training.json").read_text())
+        result |= about  # the fingerprint is the same, but the test may now be another
+        run.save("training", result)
+        return result
+
+    _require_space(folder, trainer.model)
+    checkpoint = get_last_checkpoint(folder) if folder.exists() else None
+    if checkpoint:
+        print(f"Resuming from {Path(checkpoint).name}.")
+    set_seed(recipe.seed)
+    started = time.perf_counter()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    minutes = (time.perf_counter() - started) / 60
+
+    logs = trainer.state.log_history
+    epochs = [log for log in logs if "eval_accuracy" in log]
+    best = max(epochs, key=lambda log: log["eval_accuracy"])  # the first of equals, as Trainer
+    result = {
+        **about,
+        "parameters": trainer.model.num_parameters(),
+        "fingerprint": key,
+        "recipe": asdict(recipe),
+        "train_reviews": len(reviews.train),
+        "validation_reviews": len(reviews.validation),
+        "tokens_per_epoch": sum(trainer.train_dataset["length"]),
+        "minutes": None if checkpoint else round(minutes, 2),
+        "resumed": bool(checkpoint),
+        "best_epoch": round(best["epoch"]),
+        "validation": [
+            {"epoch": round(e["epoch"]), "accuracy": float(e["eval_accuracy"]),
+             "loss": float(e["eval_loss"])} for e in epochs
+        ],
+        "training_loss": [
+            {"epoch": round(log["epoch"], 3), "loss": log["loss"]} for log in logs if "loss" in log
+        ],
+        "versions": versions(),
+    }  # fmt: skip
+
+    def fill(model_folder: Path):
+        trainer.model.save_pretrained(model_folder)
+        backbone.tokenizer.save_pretrained(model_folder)
+        result["model_sha256"] = sha256(model_folder / "model.safetensors")
+        (model_folder / "training.json").write_text(json.dumps(result))
+
+    write_folder(folder / "model", fill)
+    for old in folder.glob("checkpoint-*"):
+        shutil.rmtree(old)
+    run.save("training", result)
+    return result
+
+
+def load_trained(run: Run, **expected) -> tuple[Classifier, dict]:
+    """The model that notebook 03 trained, ready to predict, and its result.
+
+    Raises InputError that names the notebook, where there is none, or where its result does not
+    hold the `expected` values, such as `training_sha256` and `seed`.
+    """
+    result = run.load("training", **expected)
+    folder = run.folder / "checkpoints" / result["fingerprint"] / "model"
+    if not folder.exists():
+        raise InputError(
+            f"The weights of {run.name} are not here (only its results are committed): run "
+            "notebooks/03_fine_tuning.ipynb first."
+        )
+    model = CustomHeadDistilBert.from_pretrained(folder, local_files_only=True)
+    return Classifier(model, AutoTokenizer.from_pretrained(folder, local_files_only=True)), result
+
+
+def validation_accuracy(classifier: Classifier, reviews: Reviews) -> float:
+    """Share of the validation reviews that the classifier labels rightly."""
+    positive = classifier.probabilities(reviews.validation["text"].tolist()) >= 0.5
+    return float(np.mean(positive == reviews.validation["label"]))
+
+
+def _require_space(folder: Path, model: CustomHeadDistilBert) -> None:
+    """Two checkpoints with AdamW's two moments, and the final model: ten times the weights."""
+    needed = 10 * sum(p.numel() * p.element_size() for p in model.parameters())
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise InputError(
+            f"Training needs {needed / 1e9:.1f} GB of free disk for its checkpoints, and "
+            f"{free / 1e9:.1f} GB are free: free some, or set ARTIFACTS to another disk."
+        )
