@@ -10,10 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from utils import InputError
 from utils.data import load_reviews
 from utils.export import export_model
 from utils.results import Run
-from utils.settings import InputError, Settings, resolve_path, set_up
+from utils.settings import Settings, resolve_path, set_up
 from utils.training import load_trained
 
 

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from transformers.utils.logging import disable_progress_bar
 
+from utils import InputError
 from utils.inference import Classifier
-from utils.settings import InputError
 
 
 def main() -> None:

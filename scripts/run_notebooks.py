@@ -14,13 +14,14 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utils.data import load_reviews  # noqa: E402
-from utils.evaluation import table  # noqa: E402
-from utils.results import Run, write  # noqa: E402
-from utils.settings import InputError, Settings, set_up, versions  # noqa: E402
+from utils import InputError
+from utils.data import load_reviews
+from utils.evaluation import table
+from utils.hardware import versions
+from utils.results import Run, write
+from utils.settings import ROOT, Settings, set_up
 
 
 class PrintingClient(NotebookClient):

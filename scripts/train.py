@@ -10,18 +10,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from utils import InputError
+from utils.backbone import build_model, load_backbone
 from utils.data import load_reviews
-from utils.model import build_model, load_backbone
 from utils.results import Run
-from utils.settings import InputError, set_up
-from utils.training import (
-    Recipe,
-    advice,
-    checkpoint_folder,
-    estimate_minutes,
-    fine_tune,
-    make_trainer,
-)
+from utils.settings import set_up
+from utils.timing import advice, estimate_minutes
+from utils.training import Recipe, checkpoint_folder, fine_tune, make_trainer
 
 
 def main() -> None:

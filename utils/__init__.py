@@ -1,5 +1,10 @@
 """Helpers of the notebooks: each module does one thing and imports only those before it.
 
-`settings`, `results` -> `text` -> `sources` -> `data` -> `model` -> `training` -> `inference`
--> `evaluation` -> `figures` -> `export`
+`hardware`, `hub`, `settings`, `results` -> `text` -> `sources` -> `data` -> `model` -> `backbone`
+-> `inference` -> `timing` -> `training` -> `evaluation` -> `figures` -> `export`. `colab` stands
+alone, since it runs before anything is installed.
 """
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message says what, and what to do."""

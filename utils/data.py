@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from utils.settings import InputError, Settings, precision
+from utils import InputError
+from utils.hardware import precision
+from utils.settings import Settings
 from utils.sources import read_source
 from utils.text import clean
 
@@ -86,10 +88,10 @@ def load_reviews(settings: Settings) -> Reviews:
         counts["also_in_test_dropped"] = len(distinct) - len(train)
     counts["duplicates_in_test"] = int(test["hash"].duplicated().sum())
 
-    test = test.assign(duplicate=test["hash"].duplicated())
     size = _test_size(settings, len(test), origin)
     if size < len(test):
         test = _draw(test, size).sort_index()
+    test = test.assign(duplicate=test["hash"].duplicated())
     train, validation = _draw_budget(train, settings.labels)
     for split, frame in (("training", train), ("validation", validation), ("test", test)):
         if frame["label"].nunique() != 2:
@@ -131,6 +133,11 @@ def _split_test(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
 
 
 def _draw_groups(frame: pd.DataFrame, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    if frame["group"].nunique() < 2:
+        raise InputError(
+            "The column 'group' has too few values to keep whole groups in one split: "
+            "rename it, or give reviews of more groups."
+        )
     splitter = GroupShuffleSplit(1, test_size=share, random_state=DRAW_SEED)
     rest, drawn = next(splitter.split(frame, groups=frame["group"]))
     return frame.iloc[sorted(rest)], frame.iloc[sorted(drawn)]
@@ -150,9 +157,10 @@ def _draw(frame: pd.DataFrame, size: int) -> pd.DataFrame:
     """A seeded sample with the class balance of the whole."""
     if size == len(frame):
         return frame
-    drawn, _ = train_test_split(
-        frame, train_size=size, stratify=_strata(frame), random_state=DRAW_SEED
-    )
+    classes = _strata(frame)
+    if size == len(frame) - 1:  # the one row left out cannot be of both classes
+        return frame.sample(size, random_state=DRAW_SEED)
+    drawn, _ = train_test_split(frame, train_size=size, stratify=classes, random_state=DRAW_SEED)
     return drawn
 
 
@@ -169,8 +177,8 @@ def _draw_budget(frame: pd.DataFrame, labels: int) -> tuple[pd.DataFrame, pd.Dat
         largest = len(frame)
     if labels > largest:
         raise InputError(
-            f"LABELS={labels}, but there are labels for {largest} at most: set LABELS={largest}, "
-            "or less."
+            f"LABELS={labels}, but there are labels for {largest} at most: "
+            + (f"set LABELS={largest}, or less." if largest >= 20 else "give more reviews.")
         )
     if pool is None:
         drawn = _draw(frame, labels)

@@ -8,9 +8,9 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from utils.data import Reviews
+from utils.hardware import versions
 from utils.inference import Classifier
 from utils.results import Run
-from utils.settings import versions
 
 METRICS = ["accuracy", "precision", "recall", "f1"]
 RESAMPLES = 10_000

@@ -5,9 +5,10 @@ import re
 import shutil
 from pathlib import Path
 
+from utils.hardware import versions
 from utils.inference import Classifier
 from utils.results import sha256, write, write_folder
-from utils.settings import ROOT, versions
+from utils.settings import ROOT
 
 INFERENCE_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 

@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from utils.data import CLASSES
 from utils.results import Run, write
@@ -32,9 +32,10 @@ def lengths(counts: dict[str, np.ndarray]) -> Figure:
     """Histogram of review lengths in tokens by class, against the limit of the model."""
     figure, axes = plt.subplots(figsize=(7, 3.4))
     both = np.concatenate(list(counts.values()))
-    top = max(np.quantile(both, 0.99), 1)
+    top = int(np.quantile(both, 0.99)) + 1
+    bins = np.arange(0, top + 1, max(1, top // 40))  # whole tokens, else the bars alias
     for name, values in counts.items():
-        axes.hist(values, bins=np.linspace(0, top, 50), histtype="step", lw=2, color=HUES[name])
+        axes.hist(values, bins=bins, histtype="step", lw=2, color=HUES[name])
     for y, name in ((0.86, "negative"), (0.77, "positive")):
         axes.text(0.98, y, name, color=HUES[name], transform=axes.transAxes, ha="right")
     share = np.mean(both > MAX_TOKENS)
@@ -42,7 +43,8 @@ def lengths(counts: dict[str, np.ndarray]) -> Figure:
         axes.axvline(MAX_TOKENS, color=GREY, ls="--", lw=1.2)
         axes.text(MAX_TOKENS, axes.get_ylim()[1], f" limit: {MAX_TOKENS}", color="#555", va="top")
     axes.set(xlabel="tokens in a review (longest 1% not shown)", ylabel="reviews")
-    axes.set_title(f"{share:.1%} of the reviews are longer than {MAX_TOKENS} tokens")
+    longer = f"{share:.1%} of the reviews are" if share else "No review is"
+    axes.set_title(f"{longer} longer than {MAX_TOKENS} tokens")
     return figure
 
 
@@ -68,8 +70,9 @@ def words(table: pd.DataFrame, title: str, unit: str) -> Figure:
     hue = [HUES["positive"] if score > 0 else HUES["negative"] for score in table["score"]]
     axes.barh(table["word"], table["score"], color=hue, height=0.75)
     axes.axvline(0, color="#666666", lw=1)
-    axes.text(0.02, 0.97, "negative", color=HUES["negative"], transform=axes.transAxes, va="top")
-    axes.text(0.98, 0.03, "positive", color=HUES["positive"], transform=axes.transAxes, ha="right")
+    below = {"transform": axes.transAxes, "va": "top"}
+    axes.text(0, -0.075, "← negative", color=HUES["negative"], **below)
+    axes.text(1, -0.075, "positive →", color=HUES["positive"], ha="right", **below)
     axes.set(xlabel=unit, title=title)
     axes.margins(y=0.01)
     return figure
@@ -83,8 +86,8 @@ def training_curves(result: dict) -> Figure:
     smooth = train["loss"].rolling(9, min_periods=1, center=True).mean()
     left.plot(train["epoch"], smooth, color="#333333")
     left.plot(validation["epoch"], validation["loss"], "o-", color="#009E73")
-    last = validation.iloc[-1]
-    left.annotate("validation", (last["epoch"], last["loss"]), xytext=(-8, 8), ha="right",
+    first, last = validation.iloc[0], validation.iloc[-1]
+    left.annotate("validation", (first["epoch"], first["loss"]), xytext=(0, 10), ha="center",
                   textcoords="offset points", color="#009E73")  # fmt: skip
     left.text(0.03, 0.05, "training", color="#333333", transform=left.transAxes)
     left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
@@ -125,23 +128,22 @@ def confusion_matrices(reports: dict[str, dict]) -> Figure:
 def curves(labels: np.ndarray, models: dict[str, np.ndarray]) -> Figure:
     """ROC and precision-recall curves; the first model is drawn in colour, the rest in grey."""
     figure, (roc, pr) = plt.subplots(1, 2, figsize=(9, 4))
-    shades = [HUES["positive"], *[GREY] * (len(models) - 1)]
-    notes = []
-    for (name, probabilities), shade in zip(models.items(), shades, strict=True):
+    areas, averages = [], []
+    for row, (name, probabilities) in enumerate(models.items()):
+        shade = HUES["positive"] if row == 0 else GREY
         false, true, _ = roc_curve(labels, probabilities)
         precision, recall, _ = precision_recall_curve(labels, probabilities)
         roc.plot(false, true, color=shade)
         pr.plot(recall, precision, color=shade)
-        score = average_precision_score(labels, probabilities)
-        notes.append((f"{name}: area {np.trapezoid(true, false):.3f}", f"{name}: {score:.3f}"))
-    for row, shade in enumerate(shades):
-        place = {"ha": "right", "color": shade if row == 0 else "#555555"}
-        roc.text(0.97, 0.16 - 0.09 * row, notes[row][0], transform=roc.transAxes, **place)
-        place["ha"] = "left"
-        pr.text(0.04, 0.16 - 0.09 * row, notes[row][1], transform=pr.transAxes, **place)
+        areas.append(f"{auc(false, true):.3f}")
+        averages.append(f"{average_precision_score(labels, probabilities):.3f}")
+        for axes, x, side in ((roc, 0.97, "right"), (pr, 0.04, "left")):
+            axes.text(x, 0.16 - 0.09 * row, name, color=shade, ha=side, transform=axes.transAxes)
     roc.plot([0, 1], [0, 1], color=GREY, ls=":", lw=1)
-    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
-    pr.set(xlabel="recall", ylabel="precision", title="Precision and recall (average precision)")
+    roc.set(xlabel="false positive rate", ylabel="true positive rate")
+    roc.set_title(f"ROC: area {' against '.join(areas)}")
+    pr.set(xlabel="recall", ylabel="precision")
+    pr.set_title(f"Average precision {' against '.join(averages)}")
     pr.set_ylim(min(0.45, float(np.mean(labels))), 1.01)
     return figure
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from utils import InputError
+from utils.hardware import device, precision
 from utils.model import CustomHeadDistilBert
-from utils.settings import InputError, device, precision
 from utils.text import Tokens, tokenize
 
 # Tokens of a batch, padding included: enough to fill the cores, small enough for their caches.

@@ -5,10 +5,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.settings import InputError, Settings, resolve_path
+from safetensors import SafetensorError
+
+from utils import InputError
+from utils.settings import Settings, resolve_path
 
 # Which notebook makes which result: named when the result is missing.
 MADE_BY = {
@@ -74,13 +78,14 @@ def write(path: Path, fill: Callable[[Path], object]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         fill(temporary)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{path.name} could not be written: {error.strerror or error}. "
+            f"{path.name} could not be written: {getattr(error, 'strerror', None) or error}. "
             "Free some space or set ARTIFACTS to another folder, then run again."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder itself may be impossible
+            temporary.unlink(missing_ok=True)
     return path
 
 
@@ -97,9 +102,9 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> Path:
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{folder.name}/ could not be written: {error.strerror or error}. "
+            f"{folder.name}/ could not be written: {getattr(error, 'strerror', None) or error}. "
             "Free some space or choose another folder, then run again."
         ) from error
     finally:

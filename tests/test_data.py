@@ -1,0 +1,565 @@
+"""Sources, the drawn reviews, settings and results: what goes in, and what is refused and how."""
+
+import errno
+import os
+import re
+from importlib.metadata import PackageNotFoundError, version
+
+import pandas as pd
+import pytest
+from conftest import make_reviews
+from safetensors import SafetensorError
+
+from utils import InputError, data, sources
+from utils.data import load_reviews
+from utils.results import Run, write, write_folder
+from utils.settings import ROOT, Settings, set_up
+
+
+def load(path, labels=100, **values):
+    return load_reviews(Settings(source=str(path), labels=labels, **values))
+
+
+def refusal(action, *arguments, **values) -> str:
+    """The message with which the action refuses its input."""
+    with pytest.raises(InputError) as caught:
+        action(*arguments, **values)
+    return str(caught.value)
+
+
+# The same reviews, stored in every way that can be read.
+
+
+def stored_frames():
+    """Training and test rows, sorted by label, with HTML line breaks and ratings."""
+    for rows, seed in ((200, 0), (100, 1)):
+        frame = make_reviews(rows, seed)
+        frame["text"] = frame["text"].str.replace(" ", "<br /><br />", n=1)
+        frame["rating"] = frame["label"] * 6 + 1 + frame.index % 4  # 1 to 4, 7 to 10
+        yield frame
+
+
+def as_csv(folder, train, test):
+    path = folder / "mine.csv"
+    pd.concat([train, test])[["text", "label"]].to_csv(path, index=False)
+    return path
+
+
+def as_kaggle(folder, train, test):
+    path = folder / "IMDB Dataset.csv"
+    both = pd.concat([train, test])
+    words = both["label"].map({0: "negative", 1: "positive"})
+    pd.DataFrame({"review": both["text"], "sentiment": words}).to_csv(path, index=False)
+    return path
+
+
+def as_parquet(folder, train, test):
+    train[["text", "label"]].to_parquet(folder / "train.parquet")
+    test[["text", "label"]].to_parquet(folder / "test.parquet")
+    return folder
+
+
+def as_shuffled(folder, train, test):
+    return as_parquet(folder, *(f.sample(frac=1, random_state=3) for f in (train, test)))
+
+
+def as_newlines(folder, train, test):
+    frames = [f.assign(text=f["text"].str.replace("<br /><br />", "\n\n")) for f in (train, test)]
+    return as_parquet(folder, *frames)
+
+
+def as_acl(folder, train, test):
+    for split, frame in (("train", train), ("test", test)):
+        for number, row in enumerate(frame.itertuples()):
+            path = folder / split / ("neg", "pos")[row.label] / f"{number}_{row.rating}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(row.text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reviews_stored(tmp_path_factory):
+    """The reviews loaded from each way of storing them."""
+    loaded = {}
+
+    def get(way):
+        if way not in loaded:
+            folder = tmp_path_factory.mktemp("source") / way.__name__
+            folder.mkdir()
+            loaded[way] = load(way(folder, *stored_frames()))
+        return loaded[way]
+
+    return get
+
+
+@pytest.mark.parametrize("way", [as_csv, as_kaggle, as_shuffled, as_newlines, as_acl])
+def test_reviews_are_the_same_however_they_are_stored(reviews_stored, way):
+    assert reviews_stored(way).reviews_sha256 == reviews_stored(as_parquet).reviews_sha256
+
+
+@pytest.mark.parametrize(
+    ("way", "same"), [(as_shuffled, as_parquet), (as_newlines, as_parquet), (as_acl, as_parquet),
+                      (as_kaggle, as_csv)]
+)  # fmt: skip
+def test_so_is_the_split(reviews_stored, way, same):
+    found, expected = reviews_stored(way), reviews_stored(same)
+    assert found.split_sha256 == expected.split_sha256
+    assert found.training_sha256 == expected.training_sha256
+    columns = ["text", "label"]
+    for split in ("train", "validation", "test"):
+        pd.testing.assert_frame_equal(
+            getattr(found, split)[columns], getattr(expected, split)[columns]
+        )
+
+
+@pytest.mark.parametrize("change", ["a label", "a word"])
+def test_any_change_gives_another_hash(reviews_stored, tmp_path, change):
+    train, test = stored_frames()
+    if change == "a label":
+        test.loc[7, "label"] = 1
+    else:
+        test.loc[7, "text"] += " Truly."
+    changed = load(as_parquet(tmp_path, train, test))
+    assert changed.reviews_sha256 != reviews_stored(as_parquet).reviews_sha256
+    assert changed.split_sha256 != reviews_stored(as_parquet).split_sha256
+
+
+@pytest.mark.parametrize("way", [as_csv, as_parquet])
+def test_the_budget_is_met_exactly_with_both_classes(reviews_stored, way):
+    reviews = reviews_stored(way)
+    assert reviews.train["label"].value_counts().to_dict() == {0: 45, 1: 45}
+    assert reviews.validation["label"].value_counts().to_dict() == {0: 5, 1: 5}
+    texts = [*reviews.train["text"], *reviews.validation["text"], *reviews.test["text"]]
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_source_without_a_split_says_that_half_is_the_test(reviews_stored):
+    reviews = reviews_stored(as_csv)
+    assert reviews.test["label"].value_counts().to_dict() == {0: 75, 1: 75}
+    assert "mine.csv" in reviews.origin
+    assert "half is the test" in reviews.origin
+    assert "half" not in reviews_stored(as_parquet).origin
+
+
+def test_ratings_come_from_the_file_names(reviews_stored):
+    reviews = reviews_stored(as_acl)
+    ratings = {
+        data.clean(row.text): row.rating for frame in stored_frames() for row in frame.itertuples()
+    }
+    for frame in (reviews.train, reviews.validation, reviews.test):
+        assert frame["rating"].to_list() == [ratings[text] for text in frame["text"]]
+
+
+def test_ratings_of_a_csv_are_numbers_too(tmp_path):
+    train, _ = stored_frames()
+    train.to_csv(tmp_path / "rated.csv", index=False)
+    ratings = load(tmp_path / "rated.csv", labels=50).test["rating"]
+    assert set(ratings) == {1, 2, 3, 4, 7, 8, 9, 10}
+
+
+def test_duplicates_leave_training_but_stay_marked_in_test(tmp_path):
+    train, test = stored_frames()
+    train_twice = train.head(5).assign(text=lambda f: f["text"].str.replace("<br />", "\n"))
+    train = pd.concat([train, train_twice, test.tail(4)])
+    test = pd.concat([test, test.head(3)])
+    reviews = load(as_parquet(tmp_path, train, test), labels=200)
+
+    drawn = [*reviews.train["text"], *reviews.validation["text"]]
+    assert len(set(drawn)) == len(drawn) == 200
+    assert not set(drawn) & set(reviews.test["text"])
+    assert len(reviews.test) == 103
+    repeated = reviews.test[reviews.test["duplicate"]]
+    assert set(repeated["text"]) == {data.clean(text) for text in test["text"].head(3)}
+    assert len(repeated) == 3
+    assert reviews.counts == {
+        "found": 312,
+        "duplicates_dropped": 5,
+        "also_in_test_dropped": 4,
+        "duplicates_in_test": 3,
+    }
+
+
+def test_a_given_test_size_is_drawn_with_the_balance_of_the_whole(tmp_path):
+    train, test = stored_frames()
+    path = as_parquet(tmp_path, train, test.drop(index=range(20)))  # 30 negative, 50 positive
+    test = load(path, test_size=40).test
+    assert test["label"].value_counts().to_dict() == {1: 25, 0: 15}
+
+
+def test_no_text_of_a_drawn_test_has_only_its_copy_marked(tmp_path):
+    train, test = stored_frames()
+    reviews = load(as_parquet(tmp_path, train, pd.concat([test, test])), test_size=60)
+    once = reviews.test[~reviews.test["duplicate"]]
+    assert set(once["text"]) == set(reviews.test["text"])
+
+
+def test_a_slow_processor_scores_a_part_of_a_large_test(tmp_path, monkeypatch):
+    path = tmp_path / "large.csv"
+    make_reviews(4400).to_csv(path, index=False)
+    monkeypatch.setattr(data, "precision", lambda: ("bf16", "the CPU has AMX"))
+    whole = load(path)
+    monkeypatch.setattr(data, "precision", lambda: ("fp32", "the CPU is old"))
+    part = load(path)
+    assert len(part.test) == 2000 < len(whole.test)
+    assert "2,000 of the" in part.origin
+    assert "the CPU is old" in part.origin
+    assert part.training_sha256 == whole.training_sha256
+    assert part.split_sha256 != whole.split_sha256
+
+
+# The reviews inside the embedded package.
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    try:
+        version(sources.EMBEDDED_PACKAGE)
+    except PackageNotFoundError:
+        pytest.skip(f"{sources.EMBEDDED_PACKAGE} is not installed")
+    return load_reviews(Settings(source="embedded"))
+
+
+def test_embedded_reviews(embedded):
+    assert embedded.title == "Rotten Tomatoes snippets"
+    assert embedded.name == "rotten-tomatoes"
+    assert embedded.counts["found"] == 12808
+    assert embedded.counts["duplicates_dropped"] == 56
+    assert (len(embedded.train), len(embedded.validation)) == (3600, 400)
+    assert "whole films were drawn as the test" in embedded.origin
+
+
+def test_no_film_is_in_two_splits(embedded):
+    films = [set(f["group"]) for f in (embedded.train, embedded.validation, embedded.test)]
+    assert all(films)
+    assert len(set.union(*films)) == sum(map(len, films))
+
+
+def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(sources, "EMBEDDED_PACKAGE", "no-such-package-here")
+    message = refusal(load, "embedded")
+    assert "no-such-package-here" in message
+    assert "requirements-embedded.txt" in message
+
+
+def test_without_the_hub_the_message_says_what_else_to_use(monkeypatch):
+    def load_dataset(_):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(sources, "load_dataset", load_dataset)
+    message = refusal(load, "hub")
+    assert "stanfordnlp/imdb" in message
+    assert "no route" in message
+    assert "SOURCE=embedded" in message
+
+
+# What cannot be used is refused with a message that says where and what to do.
+
+BAD_FILES = {
+    "other columns": ("bad.csv", b"film;stars\nHeat;5\n", "bad.csv", "film;stars", "'text' and"),
+    "unknown sentiment": (
+        "bad.csv", b"review,sentiment\nfine,positive\nso-so,mixed\n",
+        "bad.csv, data row 2", "'mixed'", "use 0 or negative",
+    ),
+    "empty text": (
+        "bad.csv", b'text,label\nfine,1\nfine,1\n"  ",0\n', "bad.csv, data row 3", "text is empty"
+    ),
+    "nothing but a line break": (
+        "bad.csv", b"text,label\nfine,1\n<br />,0\n", "bad.csv, data row 2", "text is empty"
+    ),
+    "not UTF-8": (
+        "bad.csv", b"text,label\nfine,1\nfa\xe7ade,0\n", "bad.csv, line 3", "save the file as UTF-8"
+    ),
+    "CSV cut short": ("bad.csv", b'text,label\nfine,1\n"dul', "bad.csv", "get it again"),
+    "empty file": ("bad.csv", b"", "bad.csv", "get it again"),
+    "one class": (
+        "bad.csv", b"text,label\n" + b"".join(b"film %d,1\n" % n for n in range(60)),
+        "0 negative and 60 positive", "both classes",
+    ),
+    "other ending": ("bad.xlsx", b"PK", "bad.xlsx", ".csv or .parquet"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file(name, tmp_path):
+    filename, content, *expected = BAD_FILES[name]
+    (tmp_path / filename).write_bytes(content)
+    message = refusal(load, tmp_path / filename, labels=20)
+    for words in expected:
+        assert words in message
+
+
+def no_such_path(folder):
+    return folder / "nowhere"
+
+
+def empty_folder(folder):
+    return folder
+
+
+def no_test_file(folder):
+    as_parquet(folder, *stored_frames())
+    (folder / "test.parquet").unlink()
+    return folder
+
+
+def parquet_cut_short(folder):
+    as_parquet(folder, *stored_frames())
+    path = folder / "train.parquet"
+    path.write_bytes(path.read_bytes()[:1000])
+    return folder
+
+
+def one_class_in_training(folder):
+    train, test = stored_frames()
+    return as_parquet(folder, train[train["label"] == 1], test)
+
+
+def one_class_in_test(folder):
+    train, test = stored_frames()
+    return as_parquet(folder, train, test[test["label"] == 1])
+
+
+def acl_without_negatives(folder):
+    train, test = stored_frames()
+    return as_acl(folder, train, test[test["label"] == 1])
+
+
+def acl_without_a_rating(folder):
+    as_acl(folder, *stored_frames())
+    (folder / "train" / "pos" / "500.txt").write_text("Fine.")
+    return folder
+
+
+def acl_with_a_word_as_rating(folder):
+    as_acl(folder, *stored_frames())
+    (folder / "train" / "pos" / "500_good.txt").write_text("Fine.")
+    return folder
+
+
+def acl_not_utf8(folder):
+    as_acl(folder, *stored_frames())
+    (folder / "test" / "neg" / "500_1.txt").write_bytes(b"fa\xe7ade")
+    return folder
+
+
+def all_of_one_film(folder):
+    train, _ = stored_frames()
+    train.assign(group="Heat").to_csv(folder / "heat.csv", index=False)
+    return folder / "heat.csv"
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (no_such_path, ["nowhere", "no such file or folder"]),
+        (empty_folder, ["train.parquet", "test.parquet", "train/pos", "aclImdb"]),
+        (no_test_file, ["test.parquet is missing"]),
+        (parquet_cut_short, ["train.parquet", "get it again"]),
+        (one_class_in_training, ["0 negative and 100 positive", "both classes"]),
+        (one_class_in_test, ["test has one class only", "give reviews of both"]),
+        (acl_without_negatives, ["test/neg", "ID_RATING.txt"]),
+        (acl_without_a_rating, ["train/pos/500.txt", "ID_RATING"]),
+        (acl_with_a_word_as_rating, ["train/pos/500_good.txt", "ID_RATING"]),
+        (acl_not_utf8, ["test/neg/500_1.txt", "UTF-8"]),
+        (all_of_one_film, ["group"]),
+    ],
+)
+def test_bad_source(make, expected, tmp_path):
+    message = refusal(load, make(tmp_path))
+    for words in expected:
+        assert words in message
+
+
+def test_a_review_that_reads_like_a_missing_value_is_kept(tmp_path):
+    path = tmp_path / "short.csv"
+    pd.concat([make_reviews(60), pd.DataFrame({"text": ["NA", "null"], "label": 0})]).to_csv(
+        path, index=False
+    )
+    assert load(path, labels=20).counts["found"] == 62
+
+
+def test_a_second_column_of_labels_does_no_harm(tmp_path):
+    path = tmp_path / "both.csv"
+    make_reviews(200).assign(sentiment="0.7", review="by me").to_csv(path, index=False)
+    assert load(path).train["label"].nunique() == 2
+
+
+def of_films(folder):
+    path = folder / "films.csv"
+    frame = make_reviews(1000).assign(group=[f"film {n % 62}" for n in range(1000)])
+    frame.sample(762, random_state=62).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("make", [lambda f: as_parquet(f, *stored_frames()), of_films],
+                         ids=["reviews", "films"])  # fmt: skip
+def test_the_largest_budget_that_is_named_can_be_had(make, tmp_path):
+    path = make(tmp_path)
+    message = refusal(load, path, labels=5000)
+    largest = int(re.search(r"set LABELS=(\d+), or less", message)[1])
+    assert "LABELS=5000" in message
+    for labels in (largest, largest - 1, largest - 2):
+        reviews = load(path, labels=labels)
+        assert len(reviews.train) + len(reviews.validation) == labels
+    assert f"LABELS={largest}" in refusal(load, path, labels=largest + 1)
+
+
+def test_the_largest_test_that_is_named_can_be_had(tmp_path):
+    path = as_parquet(tmp_path, *stored_frames())
+    assert "set TEST_SIZE=100, or less" in refusal(load, path, test_size=101)
+    for size in (100, 99, 98):
+        assert len(load(path, test_size=size).test) == size
+
+
+def test_no_setting_is_advised_that_would_be_refused(tmp_path):
+    path = tmp_path / "tiny.csv"
+    make_reviews(24).to_csv(path, index=False)
+    for advised in re.findall(r"set LABELS=(\d+)", refusal(load, path)):
+        Settings.read(labels=advised)
+
+
+# Settings.
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LABELS", "abc"), ("LABELS", "19"), ("LABELS", "1e3"), ("LABELS", "auto"), ("SEED", "-1"),
+     ("SEED", str(2**32)), ("TEST_SIZE", "0"), ("TEST_SIZE", "half")],
+)  # fmt: skip
+@pytest.mark.parametrize("given", ["environment", "arguments"])
+def test_bad_setting(monkeypatch, name, value, given):
+    if given == "environment":
+        monkeypatch.setenv(name, value)
+        message = refusal(Settings.read)
+    else:
+        message = refusal(Settings.read, **{name.lower(): value})
+    assert f"{name}={value}" in message
+    assert "a whole number" in message
+
+
+def test_the_environment_wins_over_the_arguments(monkeypatch):
+    monkeypatch.setenv("LABELS", "60")
+    monkeypatch.setenv("SOURCE", "my.csv")
+    monkeypatch.setenv("SEED", "")  # as `make run SEED=` gives it: not set
+    settings = Settings.read(source="embedded", labels="abc", seed=7, test_size="auto")
+    assert settings == Settings(source="my.csv", labels=60, seed=7)
+
+
+def test_without_the_hub_auto_takes_what_is_embedded(capsys):
+    settings = Settings().resolve()
+    assert (settings.source, settings.backbone) == ("embedded", "minilm")
+    printed = capsys.readouterr().out
+    assert "SOURCE=auto takes 'embedded'" in printed
+    assert "BACKBONE=auto takes 'minilm'" in printed
+    assert printed.count("HF_HUB_OFFLINE is set") == 2
+
+
+def test_what_was_chosen_is_left_alone(capsys):
+    settings = Settings(source="my.csv", backbone="distilbert")
+    assert settings.resolve() == settings
+    assert capsys.readouterr().out == ""
+
+
+def test_set_up_prints_the_settings_but_no_path(tmp_path, capsys):
+    settings = set_up(
+        source=str(tmp_path / "mine.csv"),
+        backbone=str(tmp_path / "bert"),
+        artifacts=str(tmp_path / "results"),
+        labels=60,
+    )
+    assert settings.source == str(tmp_path / "mine.csv")
+    printed = capsys.readouterr().out
+    assert "SOURCE=mine.csv, BACKBONE=bert, LABELS=60, SEED=42" in printed
+    assert "torch 2" in printed
+    for path in (tmp_path, ROOT):
+        assert str(path) not in printed
+
+
+# Results.
+
+
+def test_a_result_comes_back_as_it_was_saved(tmp_path):
+    run = Run(tmp_path / "imdb-distilbert")
+    result = {"accuracy": 0.9123456789, "errors": ["Très bien…"], "split_sha256": "a" * 64}
+    run.save("evaluation", {"accuracy": 0})
+    run.save("evaluation", result)
+    assert run.load("evaluation", split_sha256="a" * 64) == result
+
+
+def test_a_missing_result_names_its_notebook(tmp_path):
+    message = refusal(Run(tmp_path / "imdb-distilbert").load, "baseline")
+    assert "imdb-distilbert/results/baseline.json is missing" in message
+    assert "notebooks/02_baseline.ipynb" in message
+
+
+def test_a_result_of_another_split_names_both(tmp_path):
+    run = Run(tmp_path / "imdb-distilbert")
+    run.save("training", {"split_sha256": "a" * 64})
+    message = refusal(run.load, "training", split_sha256="b" * 64)
+    for words in ("another split_sha256", "a" * 12, "b" * 12, "notebooks/03_fine_tuning.ipynb"):
+        assert words in message
+
+
+@pytest.mark.parametrize("way", [as_csv, as_parquet, as_acl])
+def test_a_result_holds_no_path(tmp_path, way):
+    train, test = stored_frames()
+    (tmp_path / "My Reviews").mkdir()
+    path = way(tmp_path / "My Reviews", train, test)
+    settings = Settings(source=str(path), backbone=str(tmp_path / "bert"), labels=100,
+                        artifacts=str(tmp_path / "artifacts"))  # fmt: skip
+    reviews = load_reviews(settings)
+    run = Run.of(settings, reviews.name)
+    run.save("data", {**reviews.provenance, "origin": reviews.origin, "run": run.name})
+    [file] = (tmp_path / "artifacts").rglob("*.json")
+    assert file.parts[-3:] == (f"{reviews.name}-bert", "results", "data.json")
+    assert str(tmp_path) not in file.read_text()
+    assert re.fullmatch(r"[a-z0-9-]+", run.name)
+
+
+FULL_DISK = [
+    OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+    SafetensorError("I/O error: No space left on device (os error 28)"),  # not an OSError
+]
+
+
+@pytest.mark.parametrize("error", FULL_DISK, ids=["OSError", "SafetensorError"])
+def test_on_a_full_disk_the_old_file_stays(tmp_path, error):
+    def fill(path):
+        path.write_text("half of the n")
+        raise error
+
+    (tmp_path / "metrics.json").write_text("old")
+    message = refusal(write, tmp_path / "metrics.json", fill)
+    assert "metrics.json" in message
+    assert "No space left on device" in message
+    assert "ARTIFACTS" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+    assert (tmp_path / "metrics.json").read_text() == "old"
+
+
+@pytest.mark.parametrize("error", FULL_DISK, ids=["OSError", "SafetensorError"])
+def test_on_a_full_disk_the_old_folder_stays(tmp_path, error):
+    def fill(folder):
+        (folder / "weights").write_text("half of the n")
+        raise error
+
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("old")
+    message = refusal(write_folder, tmp_path / "model", fill)
+    assert "model/" in message
+    assert "No space left on device" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "weights").read_text() == "old"
+
+
+def test_a_new_folder_replaces_the_old_one_whole(tmp_path):
+    for name in ("first", "second"):
+        write_folder(tmp_path / "model", lambda folder, name=name: (folder / name).touch())
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "second"]
+
+
+def test_a_file_in_the_place_of_the_artifacts_folder_is_refused(tmp_path):
+    (tmp_path / "artifacts").write_text("")
+    message = refusal(Run(tmp_path / "artifacts" / "imdb-distilbert").save, "data", {})
+    assert "data.json" in message
+    assert "ARTIFACTS" in message

@@ -1,0 +1,146 @@
+"""The model class and the backbones."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, BertModel, DistilBertForMaskedLM, GPT2Config
+
+from utils import InputError
+from utils.backbone import bert_to_distilbert, build_model, distilbert_config, load_backbone
+from utils.model import CustomHeadDistilBert
+from utils.settings import ROOT
+from utils.text import tokenize
+
+IDS = torch.tensor([[2, 9, 12, 20, 25, 3], [2, 7, 30, 11, 5, 3]])
+
+
+@pytest.fixture
+def model(tiny_bert):
+    return build_model(load_backbone(str(tiny_bert)), seed=0).eval()
+
+
+def test_conversion_is_exact_in_float64(tiny_bert):
+    bert = BertModel.from_pretrained(tiny_bert, dtype=torch.float64).eval()
+    model = CustomHeadDistilBert(distilbert_config(bert.config)).double().eval()
+    model.distilbert.load_state_dict(bert_to_distilbert(bert.state_dict()), strict=False)
+    mask = torch.tensor([[1] * 6, [1, 1, 1, 0, 0, 0]])
+    with torch.no_grad():
+        expected = bert(IDS, attention_mask=mask).last_hidden_state
+        found = model.distilbert(IDS, attention_mask=mask).last_hidden_state
+    assert (found - expected)[mask.bool()].abs().max() < 1e-9
+
+
+def test_saved_model_gives_the_same_logits_in_a_fresh_process(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    code = (
+        "import json, sys, torch\n"
+        "from utils.model import CustomHeadDistilBert\n"
+        f"model = CustomHeadDistilBert.from_pretrained({str(tmp_path)!r}).eval()\n"
+        f"print(json.dumps(model(torch.tensor({IDS.tolist()})).logits.tolist()))\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    with torch.no_grad():
+        assert torch.allclose(
+            torch.tensor(json.loads(out.stdout)), model(IDS).logits, rtol=0, atol=1e-6
+        )
+    assert "MISSING" not in out.stderr
+
+
+def test_head_and_backbone_receive_gradient(model):
+    model(IDS, labels=torch.tensor([0, 1])).loss.backward()
+    assert model.head.weight.grad.abs().sum() > 0
+    assert model.distilbert.embeddings.word_embeddings.weight.grad.abs().sum() > 0
+
+
+def test_loss_is_cross_entropy_and_only_there_with_labels(model):
+    output = model(IDS, labels=torch.tensor([0, 1]))
+    expected = torch.nn.functional.cross_entropy(output.logits, torch.tensor([0, 1]))
+    assert torch.equal(output.loss, expected)
+    assert model(IDS).loss is None
+
+
+def test_padding_does_not_change_logits(model):
+    padded = torch.nn.functional.pad(IDS, (0, 7))
+    mask = (padded != 0).long()
+    with torch.no_grad():
+        assert torch.allclose(model(padded, mask).logits, model(IDS).logits, rtol=0, atol=1e-6)
+
+
+def test_hidden_states_and_attentions_come_through(model):
+    model.set_attn_implementation("eager")
+    output = model(IDS, output_hidden_states=True, output_attentions=True)
+    assert [h.shape for h in output.hidden_states] == [(2, 6, 32)] * 3
+    assert [a.shape for a in output.attentions] == [(2, 4, 6, 6)] * 2
+
+
+def test_labels_have_names(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["id2label"] == {"0": "NEGATIVE", "1": "POSITIVE"}
+    assert config["seq_classif_dropout"] == 0.1
+    assert config["architectures"] == ["CustomHeadDistilBert"]
+
+
+def test_the_seed_decides_the_head(tiny_bert):
+    backbone = load_backbone(str(tiny_bert))
+    first, again, other = (build_model(backbone, seed).head.weight for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_only_the_head_of_a_distilbert_checkpoint_is_new(model, tmp_path):
+    saved = DistilBertForMaskedLM(model.config)
+    saved.save_pretrained(tmp_path)
+    loaded, report = CustomHeadDistilBert.from_pretrained(tmp_path, output_loading_info=True)
+    assert set(report["missing_keys"]) == {"head.weight", "head.bias"}
+    assert not report["unexpected_keys"]
+    name = "distilbert.transformer.layer.1.ffn.lin1.weight"
+    assert torch.equal(loaded.state_dict()[name], saved.state_dict()[name])
+
+
+def test_minilm_reads_long_reviews_although_its_saved_tokenizer_cuts_at_128():
+    tokenizer = load_backbone("minilm").tokenizer
+    short, long = tokenize(tokenizer, ["good", "good " * 400]).ids
+    assert len(short) == 3
+    assert len(long) == 402
+
+
+def test_minilm_is_not_called_distilbert():
+    assert "MiniLM" in load_backbone("minilm").title
+
+
+def test_changed_weights_are_refused_with_both_hashes(tiny_bert, monkeypatch):
+    monkeypatch.setattr("utils.backbone._minilm_folder", lambda: tiny_bert)
+    with pytest.raises(InputError, match=r"SHA-256 [0-9a-f]{64}, expected 53aa51"):
+        load_backbone("minilm")
+
+
+def test_another_architecture_is_refused(tmp_path):
+    GPT2Config().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="gpt2 checkpoint: give a DistilBERT or BERT"):
+        load_backbone(str(tmp_path))
+
+
+def test_weights_that_are_no_bert_are_refused(tiny_bert):
+    weights = load_file(tiny_bert / "model.safetensors")
+    weights["encoder.layer.0.strange.weight"] = torch.zeros(1)
+    with pytest.raises(InputError, match="not the weights of a BERT"):
+        bert_to_distilbert(weights)
+
+
+def test_a_missing_folder_is_named():
+    with pytest.raises(InputError, match="BACKBONE=no/such/folder"):
+        load_backbone("no/such/folder")
+
+
+def test_saved_tokenizer_reads_the_same(tmp_path):
+    tokenizer = load_backbone("minilm").tokenizer
+    tokenizer.save_pretrained(tmp_path)
+    texts = ["Café, naïve & GOOD!", "word " * 600]
+    assert tokenize(AutoTokenizer.from_pretrained(tmp_path), texts) == tokenize(tokenizer, texts)

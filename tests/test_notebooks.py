@@ -1,0 +1,127 @@
+"""The notebooks: as committed, opened alone in Colab, and run from first to last."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from utils.settings import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+BOOTSTRAP = "Finds the repository from any folder"
+
+
+def code_of(path: Path) -> list:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == "code"]
+
+
+def bootstrap_of(path: Path) -> str:
+    return next(cell.source for cell in code_of(path) if BOOTSTRAP in cell.source)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_committed_notebook_is_executed_and_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert "widgets" not in notebook.metadata
+    cells = code_of(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"]
+    assert max(len(cell.source.splitlines()) for cell in cells) <= 30
+    machine = re.search(r"/(home|root|tmp|Users|content)/\w", path.read_text(encoding="utf-8"))
+    assert machine is None
+
+
+def test_the_bootstrap_is_the_same_everywhere_and_knows_the_projects_address():
+    assert len({bootstrap_of(path) for path in NOTEBOOKS}) == 1
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    address = project.get("urls", {}).get("Repository", "")
+    assert f'REPOSITORY = "{address}"' in bootstrap_of(NOTEBOOKS[0])
+
+
+def test_the_bootstrap_finds_the_repository_from_a_folder_below(tmp_path):
+    code = f"{bootstrap_of(NOTEBOOKS[0])}\nprint(root)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "tests", capture_output=True, text=True
+    )
+    assert run.stdout.strip() == str(ROOT)
+
+
+def test_elsewhere_the_bootstrap_says_what_to_do(tmp_path):
+    code = bootstrap_of(NOTEBOOKS[0])
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert "start Jupyter inside the repository" in run.stderr
+
+
+def test_alone_in_colab_the_bootstrap_asks_for_the_zip(tmp_path):
+    """A stand-in for Colab: its upload, and pip, which only writes down what it is asked."""
+    with zipfile.ZipFile(tmp_path / "repository.zip", "w") as archive:
+        for name in ("pyproject.toml", "requirements-embedded.txt"):
+            archive.write(ROOT / name, f"project-main/{name}")
+        for path in (ROOT / "utils").glob("*.py"):
+            archive.write(path, f"project-main/utils/{path.name}")
+    colab = (
+        "import json, subprocess, sys, types\n"
+        "files = types.SimpleNamespace(upload=lambda: {'repository.zip': b''})\n"
+        "for name in ('google', 'google.colab'):\n"
+        "    sys.modules[name] = types.ModuleType(name)\n"
+        "sys.modules['google.colab'].files = files\n"
+        "asked = []\n"
+        "subprocess.run = lambda command, check: asked.append(command[2:])\n"
+    )
+    code = f"{colab}{bootstrap_of(NOTEBOOKS[0])}\nprint(root.name)\nprint(json.dumps(asked))"
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    *_, name, asked = run.stdout.splitlines()
+    assert name == "project-main"
+    commands = json.loads(asked)
+    assert commands[-1][:4] == ["pip", "install", "--quiet", "--no-deps"]
+    wanted = [word for command in commands[:-1] for word in command if ">=" in word]
+    assert not [word for word in wanted if re.match(r"torch|numpy|pandas", word)]
+
+
+@pytest.mark.slow
+def test_the_first_notebooks_say_which_one_is_missing(tiny_bert, reviews_folder, tmp_path):
+    run = run_notebooks(tiny_bert, reviews_folder, tmp_path, "04")
+    assert run.returncode != 0
+    assert "notebooks/03_fine_tuning.ipynb" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.slow
+def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path):
+    run = run_notebooks(tiny_bert, reviews_folder, tmp_path)
+    assert run.returncode == 0, run.stderr[-3000:]
+    folder = tmp_path / "artifacts" / "made-up-tiny"
+    for path in NOTEBOOKS:
+        assert (folder / "notebooks" / path.name).exists()
+        assert (folder / "notebooks" / f"{path.stem}.html").stat().st_size > 10_000
+    evaluation = json.loads((folder / "results" / "evaluation.json").read_text())
+    assert f"{evaluation['model']['metrics']['f1']['value']:.3f}" in run.stdout
+    assert zipfile.is_zipfile(io.BytesIO((folder / "model.zip").read_bytes()))
+
+
+def run_notebooks(backbone: Path, source: Path, tmp_path: Path, *numbers: str):
+    settings = {
+        "SOURCE": str(source),
+        "BACKBONE": str(backbone),
+        "LABELS": "100",
+        "ARTIFACTS": str(tmp_path / "artifacts"),
+    }
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / "run_notebooks.py", *numbers],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+    )

@@ -1,0 +1,151 @@
+"""Fine-tuning: it learns, resumes to the same result, and is not repeated."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from utils import InputError
+from utils.backbone import build_model, load_backbone
+from utils.data import load_reviews
+from utils.results import Run
+from utils.settings import Settings
+from utils.timing import advice, estimate_minutes
+from utils.training import (
+    Recipe,
+    checkpoint_folder,
+    fine_tune,
+    load_trained,
+    make_trainer,
+    validation_accuracy,
+)
+
+
+@pytest.fixture(scope="module")
+def reviews(reviews_folder):
+    return load_reviews(Settings(source=str(reviews_folder), labels=200))
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_bert):
+    return load_backbone(str(tiny_bert))
+
+
+RECIPE = Recipe(learning_rate=5e-3, seed=0, epochs=2)
+
+
+def trainer_in(run, backbone, reviews, recipe=RECIPE):
+    folder = checkpoint_folder(run, backbone, reviews, recipe)
+    return make_trainer(build_model(backbone, recipe.seed), backbone, reviews, recipe, folder)
+
+
+def weights_of(run, result):
+    return load_file(
+        run.folder / "checkpoints" / result["fingerprint"] / "model" / "model.safetensors"
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, backbone, reviews):
+    run = Run(tmp_path_factory.mktemp("run") / "made-up-tiny")
+    return run, fine_tune(run, trainer_in(run, backbone, reviews), backbone, reviews, RECIPE)
+
+
+def test_it_learns_and_its_result_says_how(trained, reviews):
+    run, result = trained
+    classifier, loaded = load_trained(run, training_sha256=reviews.training_sha256, seed=0)
+    assert loaded == result
+    assert validation_accuracy(classifier, reviews) > 0.9
+    best = result["validation"][result["best_epoch"] - 1]
+    assert best["accuracy"] == max(epoch["accuracy"] for epoch in result["validation"])
+    assert validation_accuracy(classifier, reviews) == pytest.approx(best["accuracy"])
+
+
+def test_the_same_seed_gives_the_same_weights(trained, backbone, reviews, tmp_path):
+    _, result = trained
+    other = Run(tmp_path / "other")
+    again = fine_tune(other, trainer_in(other, backbone, reviews), backbone, reviews, RECIPE)
+    assert again["model_sha256"] == result["model_sha256"]
+
+
+def test_the_estimate_changes_nothing(trained, backbone, reviews, tmp_path):
+    _, result = trained
+    run = Run(tmp_path / "estimated")
+    trainer = trainer_in(run, backbone, reviews)
+    minutes = estimate_minutes(trainer, reviews.test["text"].tolist())
+    assert all(value > 0 for value in minutes.values())
+    again = fine_tune(run, trainer, backbone, reviews, RECIPE)
+    assert again["model_sha256"] == result["model_sha256"]
+
+
+def test_interrupted_training_resumes_to_the_same_weights(trained, backbone, reviews, tmp_path):
+    run, result = trained
+    interrupted = Run(tmp_path / "interrupted")
+    trainer = trainer_in(interrupted, backbone, reviews)
+
+    class Stop(Exception):
+        pass
+
+    def stop(args, state, control, **kwargs):
+        if state.global_step == state.max_steps // 2 + 2:
+            raise Stop
+
+    trainer.callback_handler.callbacks[-1].on_step_end = stop
+    with pytest.raises(Stop):
+        fine_tune(interrupted, trainer, backbone, reviews, RECIPE)
+    trainer = trainer_in(interrupted, backbone, reviews)
+    resumed = fine_tune(interrupted, trainer, backbone, reviews, RECIPE)
+    assert resumed["resumed"]
+    expected, found = weights_of(run, result), weights_of(interrupted, resumed)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_finished_training_is_not_repeated(trained, backbone, reviews, capsys):
+    run, result = trained
+    trainer = trainer_in(run, backbone, reviews)
+    trainer.train = None  # calling it would fail
+    assert fine_tune(run, trainer, backbone, reviews, RECIPE) == result
+    assert "finished" in capsys.readouterr().out
+
+
+def test_checkpoints_of_the_optimizer_are_gone_afterwards(trained):
+    run, result = trained
+    folder = run.folder / "checkpoints" / result["fingerprint"]
+    assert [path.name for path in folder.iterdir()] == ["model"]
+
+
+def test_other_data_or_seed_ask_for_the_notebook(trained):
+    run, _ = trained
+    with pytest.raises(InputError, match=r"another seed.*03_fine_tuning"):
+        load_trained(run, seed=1)
+    with pytest.raises(InputError, match=r"another training_sha256.*03_fine_tuning"):
+        load_trained(run, training_sha256="0" * 64)
+
+
+def test_committed_results_without_weights_ask_for_the_notebook(trained, tmp_path):
+    _, result = trained
+    fresh = Run(tmp_path / "fresh-clone")
+    fresh.save("training", result)
+    with pytest.raises(InputError, match=r"only its results are committed.*03_fine_tuning"):
+        load_trained(fresh)
+
+
+def test_a_full_disk_is_named_before_training(backbone, reviews, tmp_path, monkeypatch):
+    free = type("usage", (), {"free": 1000})
+    monkeypatch.setattr("utils.training.shutil.disk_usage", lambda path: free)
+    run = Run(tmp_path / "full")
+    with pytest.raises(InputError, match="GB of free disk"):
+        fine_tune(run, trainer_in(run, backbone, reviews), backbone, reviews, RECIPE)
+
+
+def test_a_result_holds_no_path(trained):
+    run, result = trained
+    assert str(run.folder.parent) not in json.dumps(result)
+
+
+def test_the_faster_choice_is_named_only_where_it_helps():
+    assert "Faster" not in advice({"training": 2.0, "predicting": 1.0}, "minilm", 2000)
+    slow = advice({"training": 60.0, "predicting": 30.0}, "distilbert", 25000)
+    assert "BACKBONE=minilm" in slow
+    assert "TEST_SIZE=2000" in slow

@@ -1,0 +1,55 @@
+"""What the code runs on: device, precision and why, and the versions that a result names."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+
+def device() -> torch.device:
+    """The accelerator that torch finds, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def precision() -> tuple[str, str]:
+    """("bf16" or "fp32", the reason): bf16 only where the processor multiplies it natively."""
+    kind = device().type
+    if kind == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16", "the GPU multiplies bf16 natively"
+        return "fp32", "the GPU has no native bf16"
+    if kind == "mps":
+        return "fp32", "on Apple GPUs"
+    if torch.cpu._is_amx_tile_supported():
+        return "bf16", "the CPU has AMX"
+    if torch.cpu._is_avx512_bf16_supported():
+        return "bf16", "the CPU has AVX512-BF16"
+    return "fp32", "the CPU has no bf16 instructions, and emulating them is slower"
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on, with the processor they ran on."""
+    names = ("torch", "transformers", "datasets", "scikit-learn", "numpy")
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+        "processor": processor(),
+        "precision": precision()[0],
+    }
+
+
+def processor() -> str:
+    """The accelerator's or the CPU's name and the number of cores used."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_name()
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), name)
+    extension = torch.backends.cpu.get_cpu_capability()
+    return f"{name} ({torch.get_num_threads()} threads, {extension})"

@@ -1,0 +1,79 @@
+"""Whether the Hugging Face Hub gives what is asked of it, and if not, why."""
+
+import threading
+
+from huggingface_hub import (
+    constants,
+    get_hf_file_metadata,
+    hf_hub_url,
+    snapshot_download,
+    try_to_load_from_cache,
+)
+
+from utils import InputError
+
+HUB_DATASET = "stanfordnlp/imdb"
+HUB_BACKBONE = "distilbert-base-uncased"
+# What is taken from them: the type of repository, the file asked for first, and all files.
+HUB_FILES = {
+    HUB_DATASET: (
+        "dataset",
+        "plain_text/train-00000-of-00001.parquet",
+        ["README.md", "plain_text/*"],
+    ),
+    HUB_BACKBONE: (
+        "model",
+        "model.safetensors",
+        ["config.json", "model.safetensors", "tokenizer*", "vocab.txt"],
+    ),
+}
+HUB_PATIENCE = 4.0  # seconds; without internet a name look-up can hang for much longer
+
+
+def hub_problem(repository: str) -> str | None:
+    """Why the Hub cannot give this repository now, in a few words; None once it is in its cache.
+
+    The first question is not repeated and has 4 seconds; only then are the files downloaded.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    repo_type, first, files = HUB_FILES[repository]
+    answer = ["no answer within 4 seconds"]
+
+    def ask():
+        try:
+            url = hf_hub_url(repository, first, repo_type=repo_type)
+            get_hf_file_metadata(url, timeout=HUB_PATIENCE - 1)
+            answer[0] = None
+        except Exception as error:  # whatever it is, it only decides and is reported
+            answer[0] = _reason(error)
+
+    # A daemon thread, since a hanging name look-up cannot be given a time limit.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(HUB_PATIENCE)
+    if answer[0] is None:
+        try:
+            snapshot_download(repository, repo_type=repo_type, allow_patterns=files)
+        except Exception as error:
+            return _reason(error)
+    return answer[0]
+
+
+def _reason(error: Exception) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"HTTP {status}" if status else f"no connection: {type(error).__name__}"
+
+
+def require_hub(repository: str, otherwise: str) -> None:
+    """See that a repository is in the Hub's cache, or raise an InputError that says why not.
+
+    Left to themselves the libraries retry for 23 seconds or more, and hide the status.
+    """
+    repo_type, first, _ = HUB_FILES[repository]
+    if isinstance(try_to_load_from_cache(repository, first, repo_type=repo_type), str):
+        return
+    if problem := hub_problem(repository):
+        raise InputError(
+            f"The Hub did not give {repository} ({problem}). Try again later, or use {otherwise}."
+        )

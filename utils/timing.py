@@ -1,0 +1,79 @@
+"""How long it takes: an estimate before training, and the time left during it."""
+
+import time
+
+import torch
+from transformers import Trainer, TrainerCallback
+
+from utils.data import SMALL_TEST
+from utils.hardware import device
+from utils.inference import Classifier
+
+MANY_MINUTES = 20
+
+
+class TextProgress(TrainerCallback):
+    """A line at every tenth of the training, with the time left, and one for each epoch."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.started, self.first_step = time.perf_counter(), state.global_step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        tenth = max(1, state.max_steps // 10)
+        if state.global_step % tenth == 0:
+            spent = time.perf_counter() - self.started
+            steps = state.global_step - self.first_step
+            left = spent / steps * (state.max_steps - state.global_step)
+            print(f"step {state.global_step:,} of {state.max_steps:,}, {left / 60:.1f} min left")
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        print(
+            f"epoch {state.epoch:.0f}: validation accuracy {metrics['eval_accuracy']:.3f}, "
+            f"loss {metrics['eval_loss']:.3f}"
+        )
+
+
+def estimate_minutes(trainer: Trainer, test_texts: list[str]) -> dict[str, float]:
+    """Minutes that training and predicting the test will take, from a few steps of each.
+
+    The weights are not changed. Speed is measured in tokens, since batches differ in length.
+    """
+    model = trainer.model.to(device())
+    batches = iter(trainer.get_train_dataloader())
+    tokens, seconds = 0, 0.0
+    for step in range(4):
+        batch = {key: value.to(device()) for key, value in next(batches).items()}
+        started = time.perf_counter()
+        model.train()
+        with trainer.compute_loss_context_manager():
+            model(**batch).loss.backward()
+        if step > 0:  # the first one warms up
+            tokens, seconds = tokens + batch["input_ids"].numel(), seconds + _since(started)
+    model.zero_grad()
+    epoch = seconds / tokens * sum(trainer.train_dataset["length"])
+
+    classifier = Classifier(model, trainer.data_collator.tokenizer)
+    sample = test_texts[:: max(1, len(test_texts) // 96)]
+    started = time.perf_counter()
+    classifier.probabilities(sample)
+    predicting = _since(started) / len(sample) * len(test_texts)
+    return {"training": epoch * trainer.args.num_train_epochs / 60, "predicting": predicting / 60}
+
+
+def _since(started: float) -> float:
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def advice(minutes: dict[str, float], backbone: str, test_size: int) -> str:
+    """One line on the estimate and, where it is long, the faster choice."""
+    line = f"About {minutes['training']:.0f} min of training and {minutes['predicting']:.0f} of "
+    line += "prediction."
+    if sum(minutes.values()) < MANY_MINUTES:
+        return line
+    faster = [] if backbone == "minilm" else ["BACKBONE=minilm, a third of the size"]
+    if test_size > SMALL_TEST:
+        faster.append(f"TEST_SIZE={SMALL_TEST}, with wider intervals")
+    faster.append("LABELS=1000, for a first look")
+    return f"{line} Faster: {'; '.join(faster)}."
