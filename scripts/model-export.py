@@ -28,10 +28,14 @@ def main() -> None:
     try:
         if arguments.run:
             run = Run(resolve_path(Settings.read().artifacts) / arguments.run)
+            classifier, trained = load_trained(run)
         else:
             settings = set_up()
-            run = Run.of(settings, load_reviews(settings).name)
-        classifier, trained = load_trained(run)
+            reviews = load_reviews(settings)
+            run = Run.of(settings, reviews.name)
+            classifier, trained = load_trained(
+                run, training_sha256=reviews.training_sha256, seed=settings.seed
+            )
         folder = export_model(classifier, trained, arguments.output or run.folder / "model")
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="an exported folder")
     arguments = parser.parse_args()
     disable_progress_bar()
+    sys.stdin.reconfigure(encoding="utf-8")
     try:
         classifier = Classifier.from_folder(arguments.model)
         texts = arguments.texts or [line.strip() for line in sys.stdin if line.strip()]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from utils import InputError
 from utils.data import load_reviews
 from utils.evaluation import table
-from utils.hardware import versions
 from utils.results import Run, write
 from utils.settings import ROOT, Settings, set_up
 
@@ -33,11 +32,8 @@ class PrintingClient(NotebookClient):
         return super().output(outs, msg, display_id, cell_index)
 
 
-def run_notebook(path: Path, run: Run) -> float:
-    """Execute one notebook in its own folder and return its minutes.
-
-    The copy is kept also where a cell fails.
-    """
+def run_notebook(path: Path, run: Run) -> None:
+    """Execute one notebook in its own folder; keep the copy also where a cell fails."""
     notebook = nbformat.read(path, as_version=4)
     client = PrintingClient(
         notebook,
@@ -58,9 +54,7 @@ def run_notebook(path: Path, run: Run) -> float:
         write(copy, lambda file: nbformat.write(notebook, file))
     html, _ = HTMLExporter().from_notebook_node(notebook)
     write(copy.with_suffix(".html"), lambda file: file.write_text(html, encoding="utf-8"))
-    minutes = (time.perf_counter() - started) / 60
-    print(f"=== {path.name}: {minutes:.1f} min", flush=True)
-    return round(minutes, 2)
+    print(f"=== {path.name}: {(time.perf_counter() - started) / 60:.1f} min", flush=True)
 
 
 def export_settings(settings: Settings) -> None:
@@ -72,10 +66,11 @@ def export_settings(settings: Settings) -> None:
 def closing_words(run: Run) -> str:
     """A short table of what was found and where to look next."""
     result = run.load("evaluation")
+    reports = {"fine-tuned": result["model"], "TF-IDF baseline": result["baseline"]}
     where = os.path.relpath(run.folder)
     return (
         f"\n{result['dataset']}, {result['model']['reviews']:,} test reviews, one seed "
-        f"({result['seed']}); 95% bootstrap intervals\n\n{table(result)}\n\n"
+        f"({result['seed']}); 95% bootstrap intervals\n\n{table(reports)}\n\n"
         f"figures     {where}/figures/confusion_matrices.png and others\n"
         f"notebooks   {where}/notebooks/04_evaluation.html and others\n"
         f"model       {where}/model/ and its zip; try it:\n"
@@ -91,20 +86,23 @@ def main() -> None:
     parser.add_argument("numbers", nargs="*", help="how their names begin; without any, all")
     numbers = parser.parse_args().numbers or [""]
     paths = [p for n in numbers for p in sorted((ROOT / "notebooks").glob(f"{n}*.ipynb"))]
+    if not paths:
+        sys.exit(f"error: no notebook's name begins with {' or '.join(numbers)}.")
     try:
         settings = set_up()
         run = Run.of(settings, load_reviews(settings).name)
         export_settings(settings)
         print(f"One seed is trained: {settings.seed}. Results go to {os.path.relpath(run.folder)}/")
-        minutes = {}
         for path in paths:
-            minutes[path.stem] = run_notebook(path, run)
-        run.save("notebooks", {"minutes": minutes, "versions": versions()})
-        print(closing_words(run))
+            run_notebook(path, run)
+        if any(path.name.startswith("04") for path in paths):
+            print(closing_words(run))
     except InputError as error:
         sys.exit(f"error: {error}")
     except CellExecutionError as error:
         sys.exit(f"error: {path.name} stopped with {error.ename}: {error.evalue}")
+    except DeadKernelError:
+        sys.exit(f"error: the kernel of {path.name} died; the memory may be too small.")
 
 
 if __name__ == "__main__":

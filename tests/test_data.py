@@ -245,6 +245,7 @@ def test_without_the_hub_the_message_says_what_else_to_use(monkeypatch):
     def load_dataset(_):
         raise ConnectionError("no route")
 
+    monkeypatch.setattr(sources, "require_hub", lambda *_: None)
     monkeypatch.setattr(sources, "load_dataset", load_dataset)
     message = refusal(load, "hub")
     assert "stanfordnlp/imdb" in message
@@ -563,3 +564,21 @@ def test_a_file_in_the_place_of_the_artifacts_folder_is_refused(tmp_path):
     message = refusal(Run(tmp_path / "artifacts" / "imdb-distilbert").save, "data", {})
     assert "data.json" in message
     assert "ARTIFACTS" in message
+
+
+def test_a_file_named_like_a_known_data_set_gets_a_name_of_its_own(tmp_path):
+    make_reviews(100).to_csv(tmp_path / "imdb.csv", index=False)
+    found = load_reviews(Settings(source=str(tmp_path / "imdb.csv"), labels=20))
+    assert found.name == f"imdb-{found.reviews_sha256[:8]}"
+
+
+def test_groups_of_a_given_test_are_kept_out_of_training(tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    train, test = make_reviews(400), make_reviews(40, seed=1)
+    train["group"] = [f"film {row % 20}" for row in range(len(train))]
+    test["group"] = "film 3"
+    train.to_parquet(folder / "train.parquet")
+    test.to_parquet(folder / "test.parquet")
+    found = load_reviews(Settings(source=str(folder), labels=100))
+    assert "film 3" not in set(found.train["group"]) | set(found.validation["group"])

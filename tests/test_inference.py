@@ -110,6 +110,13 @@ def test_an_export_replaces_the_one_before_and_leaves_nothing_else(classifier, f
     assert not (folder / "stray.txt").exists()
 
 
+def test_a_folder_that_is_no_export_is_not_replaced(classifier, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="no exported model: choose another"):
+        export_model(classifier, TRAINED, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
 def test_a_full_disk_keeps_the_export_before(classifier, folder, monkeypatch):
     before = sha256(folder / "manifest.json")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from utils.backbone import load_backbone
-from utils.text import clean, head_tail, tokenize
+from utils.text import clean, excerpt, head_tail, tokenize
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,10 @@ def test_tokens_keep_the_order_of_the_texts_and_the_given_length(tokenizer):
 def test_no_texts(tokenizer):
     tokens = tokenize(tokenizer, [])
     assert tokens.ids == tokens.lengths == tokens.shortened == []
+
+
+def test_an_excerpt_is_shown_as_it_was_written():
+    """Dollar signs must not become formulas, nor stars and tags formatting."""
+    shown = excerpt("It cost $5 and $6, *really* <i>cheap</i> " + "word " * 100, 60)
+    assert not set("$*<") & set(shown)
+    assert shown.endswith("…")

@@ -101,6 +101,43 @@ def test_interrupted_training_resumes_to_the_same_weights(trained, backbone, rev
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+def test_a_cell_interrupted_before_any_checkpoint_starts_anew(trained, backbone, reviews, tmp_path):
+    """The same trainer object, as when a notebook's cell is run again."""
+    _, result = trained
+    run = Run(tmp_path / "again")
+    trainer = trainer_in(run, backbone, reviews)
+    original = trainer.callback_handler.callbacks[-1].on_step_end
+
+    def stop(args, state, control, **kwargs):
+        if state.global_step == 5:
+            raise KeyboardInterrupt
+
+    trainer.callback_handler.callbacks[-1].on_step_end = stop
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(run, trainer, backbone, reviews, RECIPE)
+    trainer.callback_handler.callbacks[-1].on_step_end = original
+    again = fine_tune(run, trainer, backbone, reviews, RECIPE)
+    assert again["model_sha256"] == result["model_sha256"]
+
+
+def test_a_checkpoint_cut_short_is_passed_over(trained, backbone, reviews, tmp_path):
+    _, result = trained
+    run = Run(tmp_path / "torn")
+    folder = checkpoint_folder(run, backbone, reviews, RECIPE)
+    (folder / "checkpoint-12").mkdir(parents=True)
+    (folder / "checkpoint-12" / "model.safetensors").write_bytes(b"half")
+    again = fine_tune(run, trainer_in(run, backbone, reviews), backbone, reviews, RECIPE)
+    assert again["model_sha256"] == result["model_sha256"]
+
+
+def test_the_smallest_budget_trains(tiny_bert, reviews_folder, backbone, tmp_path):
+    few = load_reviews(Settings(source=str(reviews_folder), labels=20))
+    run, recipe = Run(tmp_path / "few"), Recipe(learning_rate=1e-3, seed=0, epochs=1)
+    trainer = trainer_in(run, backbone, few, recipe)
+    assert estimate_minutes(trainer, few.test["text"].tolist())["training"] > 0
+    assert fine_tune(run, trainer, backbone, few, recipe)["train_reviews"] == 18
+
+
 def test_a_finished_training_is_not_repeated(trained, backbone, reviews, capsys):
     run, result = trained
     trainer = trainer_in(run, backbone, reviews)

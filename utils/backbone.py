@@ -37,7 +37,7 @@ class Backbone:
     """A pretrained encoder in DistilBERT's layout, with its tokenizer."""
 
     title: str  # says what it is: MiniLM is never called distilbert-base-uncased
-    learning_rate: float  # a usual one for its size
+    learning_rate: float  # a usual one for its width
     config: DistilBertConfig
     weights: dict[str, torch.Tensor]  # of a DistilBertModel
     tokenizer: PreTrainedTokenizerBase
@@ -51,7 +51,7 @@ def load_backbone(name: str) -> Backbone:
     """
     if name == "distilbert":
         require_hub(HUB_BACKBONE, "BACKBONE=minilm")
-        return _load_checkpoint(HUB_BACKBONE, HUB_BACKBONE, 3e-5)
+        return _load_checkpoint(HUB_BACKBONE, HUB_BACKBONE)
     if name == "minilm":
         folder = _minilm_folder()
         found = sha256(folder / "model.safetensors")
@@ -60,11 +60,11 @@ def load_backbone(name: str) -> Backbone:
                 f"all-MiniLM-L6-v2: model.safetensors has SHA-256 {found}, expected "
                 f"{MINILM_SHA256}. Reinstall {MINILM_PACKAGE}==0.1.0."
             )
-        return _load_checkpoint(folder, "all-MiniLM-L6-v2 in DistilBERT's layout", 1e-4)
+        return _load_checkpoint(folder, "all-MiniLM-L6-v2 in DistilBERT's layout")
     folder = resolve_path(name)
     if not (folder / "config.json").exists():
         raise InputError(f"BACKBONE={name}: there is no folder with a config.json.")
-    return _load_checkpoint(folder, folder.name, 1e-4)
+    return _load_checkpoint(folder, folder.name)
 
 
 def _minilm_folder() -> Path:
@@ -85,7 +85,7 @@ def _minilm_folder() -> Path:
         ) from error
 
 
-def _load_checkpoint(checkpoint: Path | str, title: str, learning_rate: float) -> Backbone:
+def _load_checkpoint(checkpoint: Path | str, title: str) -> Backbone:
     """A DistilBERT or BERT checkpoint: a folder, or a repository of the Hub."""
     try:
         config = AutoConfig.from_pretrained(checkpoint)
@@ -96,6 +96,7 @@ def _load_checkpoint(checkpoint: Path | str, title: str, learning_rate: float) -
             tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         elif config.model_type == "bert":
             weights = load_file(Path(checkpoint) / "model.safetensors")
+            weights = {name: tensor.float() for name, tensor in weights.items()}
             config, weights = distilbert_config(config), bert_to_distilbert(weights)
             # Built from its vocabulary: the saved tokenizer.json cuts and pads to 128 tokens.
             saved = json.loads((Path(checkpoint) / "tokenizer_config.json").read_text())
@@ -115,6 +116,13 @@ def _load_checkpoint(checkpoint: Path | str, title: str, learning_rate: float) -
             f"The backbone {title} cannot be loaded ({type(error).__name__}: {str(error)[:200]}). "
             "Check the folder or the connection, or use BACKBONE=minilm."
         ) from error
+    if config.max_position_embeddings < MAX_TOKENS:
+        raise InputError(
+            f"{title} reads {config.max_position_embeddings} tokens at most: give one that reads "
+            f"{MAX_TOKENS}."
+        )
+    # Usual ones: a narrow encoder bears, and needs, larger steps than one of BERT-base's width.
+    learning_rate = 3e-5 if config.dim >= 768 else 1e-4
     return Backbone(title, learning_rate, config, weights, tokenizer)
 
 

@@ -10,7 +10,10 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 COLABS_OWN = ("torch", "numpy", "pandas")
-NOT_FOR_NOTEBOOKS = ("jupyterlab", "nbclient", "nbconvert", "pytest", "ruff")
+NOT_FOR_NOTEBOOKS = (
+    *("jupyterlab", "nbclient", "nbconvert", "pytest", "ruff"),
+    *("apiflask", "waitress", "prometheus-client"),
+)
 
 
 def missing() -> list[str]:

@@ -46,7 +46,7 @@ def intervals(counts: np.ndarray, seed: int = 0) -> dict[str, list[float]]:
     with np.errstate(invalid="ignore"):
         values = (tp + tn) / total, tp / (tp + fp), tp / (tp + fn), 2 * tp / (2 * tp + fp + fn)
     return {
-        name: [float(x) for x in np.nanpercentile(value, [2.5, 97.5])]
+        name: [float(x) for x in np.percentile(np.nan_to_num(value), [2.5, 97.5])]
         for name, value in zip(METRICS, values, strict=True)
     }
 
@@ -130,9 +130,8 @@ def worst_errors(reviews: Reviews, probabilities: np.ndarray, count: int) -> pd.
     return worst.sort_values("certainty", ascending=False, kind="stable").head(count)
 
 
-def table(result: dict) -> pd.DataFrame:
-    """The evaluation as the README and the end of `make run` show it: value and interval."""
-    columns = {"fine-tuned": result["model"], "TF-IDF baseline": result["baseline"]}
+def table(columns: dict[str, dict]) -> pd.DataFrame:
+    """The four metrics of some reports, a column each, as `value [interval]`."""
     rows = {
         name: {
             column: "{value:.3f} [{0:.3f}, {1:.3f}]".format(

@@ -2,9 +2,10 @@
 
 import json
 import re
-import shutil
+import zipfile
 from pathlib import Path
 
+from utils import InputError
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.results import sha256, write, write_folder
@@ -18,7 +19,14 @@ def export_model(classifier: Classifier, trained: dict, folder: Path) -> Path:
 
     It holds the weights (safetensors, fp32), the configuration with its labels, the tokenizer,
     the pinned packages that inference needs, and a manifest with the SHA-256 of every other file.
+    Raises InputError where `folder` holds something else, which would be lost, or where it cannot
+    be written.
     """
+
+    folder = folder.resolve()
+    exported = (folder / "manifest.json").exists()
+    if folder.exists() and not exported and (folder.is_file() or any(folder.iterdir())):
+        raise InputError(f"{folder.name} exists and is no exported model: choose another folder.")
 
     def fill(new: Path):
         classifier.model.save_pretrained(new)
@@ -35,8 +43,9 @@ def export_model(classifier: Classifier, trained: dict, folder: Path) -> Path:
     write_folder(folder, fill)
 
     def fill_zip(temporary: Path):
-        made = shutil.make_archive(str(temporary), "zip", folder.parent, folder.name)
-        Path(made).rename(temporary)
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(folder.iterdir()):
+                archive.write(file, f"{folder.name}/{file.name}")
 
     write(folder.with_name(f"{folder.name}.zip"), fill_zip)
     return folder

@@ -16,6 +16,7 @@ from utils.text import MAX_TOKENS
 
 # Vermillion and blue of Okabe and Ito's palette: told apart by colour-blind readers too.
 HUES = {"negative": "#D55E00", "positive": "#0072B2"}
+OURS = "#009E73"  # the fine-tuned model, where classes are not meant
 GREY = "#8A8A8A"
 
 plt.style.use(Path(__file__).with_name("reviews.mplstyle"))
@@ -56,10 +57,11 @@ def ratings(frame: pd.DataFrame) -> Figure:
         axes.bar(found.index, found.to_numpy(), color=HUES[name], width=0.8)
         axes.text(found.index.to_numpy().mean(), found.max() * 1.04, name,
                   color=HUES[name], ha="center")  # fmt: skip
+    axes.set_ylim(0, 1.15 * axes.dataLim.ymax)
     absent = sorted(set(range(1, 11)) - set(frame["rating"]))
-    gap = f"no review of {' or '.join(map(str, absent))} stars" if absent else "every rating occurs"
     axes.set(xlabel="stars out of ten", ylabel="reviews", xticks=range(1, 11))
-    axes.set_title(f"The middle was left out: {gap}" if absent else f"Stars: {gap}")
+    stars = " or ".join(map(str, absent))
+    axes.set_title(f"No review gave {stars} stars" if absent else "Every number of stars occurs")
     return figure
 
 
@@ -84,19 +86,16 @@ def training_curves(result: dict) -> Figure:
     train, validation = pd.DataFrame(result["training_loss"]), pd.DataFrame(result["validation"])
     left.plot(train["epoch"], train["loss"], color=GREY, lw=0.7, alpha=0.6)
     smooth = train["loss"].rolling(9, min_periods=1, center=True).mean()
-    left.plot(train["epoch"], smooth, color="#333333")
-    left.plot(validation["epoch"], validation["loss"], "o-", color="#009E73")
-    first, last = validation.iloc[0], validation.iloc[-1]
-    left.annotate("validation", (first["epoch"], first["loss"]), xytext=(0, 10), ha="center",
-                  textcoords="offset points", color="#009E73")  # fmt: skip
-    left.text(0.03, 0.05, "training", color="#333333", transform=left.transAxes)
-    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
-    rises = len(validation) > 1 and last["loss"] > validation["loss"].min()
-    left.set_title("Validation loss rises again" if rises else "Loss falls")
-    right.plot(validation["epoch"], validation["accuracy"], "o-", color="#009E73")
+    left.plot(train["epoch"], smooth, color="#333333", label="training")
+    left.plot(validation["epoch"], validation["loss"], "o-", color=OURS, label="validation")
+    left.legend()
+    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None), xlim=(0, None))
+    lowest = validation.loc[validation["loss"].idxmin(), "epoch"]
+    left.set_title(f"Validation loss is lowest after epoch {lowest}")
+    right.plot(validation["epoch"], validation["accuracy"], "o-", color=OURS)
     best = validation[validation["epoch"] == result["best_epoch"]].iloc[0]
     right.annotate(f"{best['accuracy']:.1%}", (best["epoch"], best["accuracy"]), ha="center",
-                   xytext=(0, 10), textcoords="offset points", color="#009E73")  # fmt: skip
+                   xytext=(0, 10), textcoords="offset points", color=OURS)  # fmt: skip
     right.set(xlabel="epoch", ylabel="validation accuracy", xticks=validation["epoch"])
     right.margins(x=0.15, y=0.35)
     right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -130,7 +129,7 @@ def curves(labels: np.ndarray, models: dict[str, np.ndarray]) -> Figure:
     figure, (roc, pr) = plt.subplots(1, 2, figsize=(9, 4))
     areas, averages = [], []
     for row, (name, probabilities) in enumerate(models.items()):
-        shade = HUES["positive"] if row == 0 else GREY
+        shade = OURS if row == 0 else GREY
         false, true, _ = roc_curve(labels, probabilities)
         precision, recall, _ = precision_recall_curve(labels, probabilities)
         roc.plot(false, true, color=shade)

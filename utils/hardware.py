@@ -24,7 +24,7 @@ def precision() -> tuple[str, str]:
             return "bf16", "the GPU multiplies bf16 natively"
         return "fp32", "the GPU has no native bf16"
     if kind == "mps":
-        return "fp32", "on Apple GPUs"
+        return "fp32", "bf16 is not used on Apple GPUs"
     if torch.cpu._is_amx_tile_supported():
         return "bf16", "the CPU has AMX"
     if torch.cpu._is_avx512_bf16_supported():

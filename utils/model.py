@@ -19,6 +19,9 @@ class CustomHeadDistilBert(DistilBertPreTrainedModel):
     # The masked-language head of a DistilBERT checkpoint is not needed, and no cause for worry.
     _keys_to_ignore_on_load_unexpected: ClassVar = [r"^vocab_(transform|layer_norm|projector)\."]
 
+    # The loss is a plain mean: Trainer must not rescale it, nor pass a number of items on.
+    accepts_loss_kwargs = False
+
     def __init__(self, config: DistilBertConfig):
         super().__init__(config)
         self.distilbert = DistilBertModel(config)

@@ -96,6 +96,7 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> Path:
     """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
     try:
         temporary.mkdir(parents=True)
         fill(temporary)

@@ -146,6 +146,9 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     if "rating" in frame:
         frame = frame.assign(rating=pd.to_numeric(frame["rating"], errors="coerce"))
         checks.append((frame["rating"].isna(), "the rating is not a number"))
+    if "group" in frame:
+        frame = frame.assign(group=frame["group"].astype("string"))
+        checks.append((frame["group"].isna(), "the group is missing"))
     for bad, what in checks:
         if bad.any():
             row = int(bad.to_numpy().argmax())

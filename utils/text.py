@@ -1,6 +1,8 @@
 """Text to tokens: one cleaning and one cut, the same in training, evaluation and serving."""
 
+import html
 import re
+import textwrap
 import unicodedata
 from dataclasses import dataclass
 
@@ -24,6 +26,12 @@ def head_tail(ids: list[int], limit: int) -> list[int]:
         return ids
     head = min(HEAD_TOKENS, limit // 2)
     return ids[:head] + ids[len(ids) - (limit - head) :]
+
+
+def excerpt(text: str, width: int) -> str:
+    """The beginning of a text on one line, safe to show as Markdown: no formula, no formatting."""
+    short = html.escape(textwrap.shorten(text, width, placeholder=" …"))
+    return re.sub(r"[$*_`~\[\]\\]", lambda match: f"&#{ord(match[0])};", short)
 
 
 @dataclass(frozen=True)

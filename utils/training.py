@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from datasets import Dataset
 from transformers import (
     AutoTokenizer,
@@ -21,13 +22,13 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalPrediction, get_last_checkpoint
 
 from utils import InputError
-from utils.backbone import Backbone
+from utils.backbone import Backbone, build_model
 from utils.data import Reviews
 from utils.hardware import device, precision, versions
 from utils.inference import Classifier
 from utils.model import CustomHeadDistilBert
 from utils.results import Run, sha256, write_folder
-from utils.text import MAX_TOKENS, tokenize
+from utils.text import tokenize
 from utils.timing import TextProgress
 
 
@@ -41,7 +42,6 @@ class Recipe:
     batch_size: int = 16
     warmup: float = 0.1  # share of the steps
     weight_decay: float = 0.01
-    max_tokens: int = MAX_TOKENS
 
 
 def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
@@ -49,8 +49,11 @@ def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
     weights = hashlib.sha256()
     for name in sorted(backbone.weights):
         weights.update(name.encode() + backbone.weights[name].numpy().tobytes())
-    parts = [weights.hexdigest(), reviews.training_sha256, precision()[0], asdict(recipe)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    machine = [device().type, precision()[0]]  # attention dropout depends on the device
+    config = backbone.config.to_dict()
+    parts = [weights.hexdigest(), config, reviews.training_sha256, machine, asdict(recipe)]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def checkpoint_folder(run: Run, backbone: Backbone, reviews: Reviews, recipe: Recipe) -> Path:
@@ -58,9 +61,9 @@ def checkpoint_folder(run: Run, backbone: Backbone, reviews: Reviews, recipe: Re
     return run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)
 
 
-def as_dataset(tokenizer: PreTrainedTokenizerBase, frame, max_tokens: int = MAX_TOKENS) -> Dataset:
+def as_dataset(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame) -> Dataset:
     """A frame of reviews as the columns `input_ids`, `length` and `labels`."""
-    ids = tokenize(tokenizer, frame["text"].tolist(), max_tokens).ids
+    ids = tokenize(tokenizer, frame["text"].tolist()).ids
     columns = {"input_ids": ids, "length": [len(row) for row in ids]}
     return Dataset.from_dict({**columns, "labels": frame["label"].tolist()})
 
@@ -97,8 +100,8 @@ def make_trainer(
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=as_dataset(backbone.tokenizer, reviews.train, recipe.max_tokens),
-        eval_dataset=as_dataset(backbone.tokenizer, reviews.validation, recipe.max_tokens),
+        train_dataset=as_dataset(backbone.tokenizer, reviews.train),
+        eval_dataset=as_dataset(backbone.tokenizer, reviews.validation),
         data_collator=DataCollatorWithPadding(backbone.tokenizer),
         compute_metrics=_accuracy,
         callbacks=[TextProgress()],
@@ -132,16 +135,23 @@ def fine_tune(
         result = json.loads((folder / "model" / "training.json").read_text())
         for epoch in result["validation"]:
             print(
-                "epoch {epoch}: validation accuracy {accuracy:.3f}, loss {loss:.3f}".format(**epoch)
+                "epoch {epoch}: validation accuracy {accuracy:.1%}, loss {loss:.3f}".format(**epoch)
             )
         result |= about  # the fingerprint is the same, but the test may now be another
         run.save("training", result)
         return result
 
     _require_space(folder, trainer.model)
+    for torn in folder.glob("checkpoint-*"):
+        if not (torn / "trainer_state.json").exists():  # written last: the save was interrupted
+            shutil.rmtree(torn)
     checkpoint = get_last_checkpoint(folder) if folder.exists() else None
     if checkpoint:
         print(f"Resuming from {Path(checkpoint).name}.")
+    else:
+        # An interrupted cell that is run again must not go on from half-trained weights.
+        trainer.model.load_state_dict(build_model(backbone, recipe.seed).state_dict())
+    trainer.optimizer = trainer.lr_scheduler = None
     set_seed(recipe.seed)
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
