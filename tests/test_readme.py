@@ -1,6 +1,6 @@
 """What the README states is what the committed results say.
 
-`python tests/test_readme.py` prints the tables to paste after a new run.
+`PYTHONPATH=. .venv/bin/python tests/test_readme.py` prints the tables to paste after a new run.
 """
 
 import json

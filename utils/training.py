@@ -139,6 +139,7 @@ def fine_tune(
             )
         result |= about  # the fingerprint is the same, but the test may now be another
         run.save("training", result)
+        _remove_checkpoints(folder)  # in case the first process was killed before it did
         return result
 
     _require_space(folder, trainer.model)
@@ -156,6 +157,11 @@ def fine_tune(
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     minutes = (time.perf_counter() - started) / 60
+    if trainer.state.best_model_checkpoint is None:
+        raise InputError(
+            "The checkpoint of the best epoch is gone (was the folder moved?): delete "
+            f"{run.name}/checkpoints/{key} and train again."
+        )
 
     logs = trainer.state.log_history
     epochs = [log for log in logs if "eval_accuracy" in log]
@@ -188,10 +194,14 @@ def fine_tune(
         (model_folder / "training.json").write_text(json.dumps(result))
 
     write_folder(folder / "model", fill)
+    run.save("training", result)
+    _remove_checkpoints(folder)
+    return result
+
+
+def _remove_checkpoints(folder: Path) -> None:
     for old in folder.glob("checkpoint-*"):
         shutil.rmtree(old)
-    run.save("training", result)
-    return result
 
 
 def load_trained(run: Run, **expected) -> tuple[Classifier, dict]:
