@@ -16,7 +16,7 @@ from utils.data import load_reviews
 from utils.results import Run
 from utils.settings import set_up
 from utils.timing import advice, estimate_minutes
-from utils.training import Recipe, checkpoint_folder, fine_tune, make_trainer
+from utils.training import Recipe, fine_tune, make_trainer
 
 
 def main() -> None:
@@ -31,8 +31,7 @@ def main() -> None:
         backbone = load_backbone(settings.backbone)
         recipe = Recipe(backbone.learning_rate, settings.seed)
         model = build_model(backbone, settings.seed)
-        folder = checkpoint_folder(run, backbone, reviews, recipe)
-        trainer = make_trainer(model, backbone, reviews, recipe, folder)
+        trainer = make_trainer(run, model, backbone, reviews, recipe)
         minutes = estimate_minutes(trainer, reviews.test["text"].tolist())
         print(advice(minutes, settings.backbone, len(reviews.test)))
         result = fine_tune(run, trainer, backbone, reviews, recipe)

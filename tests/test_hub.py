@@ -85,7 +85,7 @@ from utils.data import load_reviews
 from utils.backbone import build_model, load_backbone
 from utils.results import Run
 from utils.settings import set_up
-from utils.training import Recipe, checkpoint_folder, fine_tune, load_trained, make_trainer
+from utils.training import Recipe, fine_tune, load_trained, make_trainer
 
 settings = set_up()
 reviews = load_reviews(settings)
@@ -93,8 +93,7 @@ backbone = load_backbone(settings.backbone)
 run = Run.of(settings, reviews.name)
 recipe = Recipe(learning_rate=1e-3, seed=settings.seed, epochs=1)
 model = build_model(backbone, recipe.seed)
-folder = checkpoint_folder(run, backbone, reviews, recipe)
-trainer = make_trainer(model, backbone, reviews, recipe, folder)
+trainer = make_trainer(run, model, backbone, reviews, recipe)
 fine_tune(run, trainer, backbone, reviews, recipe)
 classifier, result = load_trained(
     run, training_sha256=reviews.training_sha256, seed=settings.seed

@@ -14,7 +14,6 @@ from utils.settings import Settings
 from utils.timing import advice, estimate_minutes
 from utils.training import (
     Recipe,
-    checkpoint_folder,
     fine_tune,
     load_trained,
     make_trainer,
@@ -36,8 +35,7 @@ RECIPE = Recipe(learning_rate=5e-3, seed=0, epochs=2)
 
 
 def trainer_in(run, backbone, reviews, recipe=RECIPE):
-    folder = checkpoint_folder(run, backbone, reviews, recipe)
-    return make_trainer(build_model(backbone, recipe.seed), backbone, reviews, recipe, folder)
+    return make_trainer(run, build_model(backbone, recipe.seed), backbone, reviews, recipe)
 
 
 def weights_of(run, result):
@@ -123,7 +121,7 @@ def test_a_cell_interrupted_before_any_checkpoint_starts_anew(trained, backbone,
 def test_a_checkpoint_cut_short_is_passed_over(trained, backbone, reviews, tmp_path):
     _, result = trained
     run = Run(tmp_path / "torn")
-    folder = checkpoint_folder(run, backbone, reviews, RECIPE)
+    folder = run.folder / "checkpoints" / result["fingerprint"]
     (folder / "checkpoint-12").mkdir(parents=True)
     (folder / "checkpoint-12" / "model.safetensors").write_bytes(b"half")
     again = fine_tune(run, trainer_in(run, backbone, reviews), backbone, reviews, RECIPE)

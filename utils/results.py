@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,14 +75,10 @@ def write(path: Path, fill: Callable[[Path], object]) -> Path:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fill(temporary)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{path.name} could not be written: {getattr(error, 'strerror', None) or error}. "
-            "Free some space or set ARTIFACTS to another folder, then run again."
-        ) from error
+        with _clear_error(path.name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fill(temporary)
+            temporary.replace(path)
     finally:
         with suppress(OSError):  # the folder itself may be impossible
             temporary.unlink(missing_ok=True)
@@ -98,16 +94,12 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> Path:
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
     try:
-        temporary.mkdir(parents=True)
-        fill(temporary)
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{folder.name}/ could not be written: {getattr(error, 'strerror', None) or error}. "
-            "Free some space or choose another folder, then run again."
-        ) from error
+        with _clear_error(f"{folder.name}/"):
+            temporary.mkdir(parents=True)
+            fill(temporary)
+            if folder.exists():
+                folder.rename(old)
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if folder.exists():
@@ -115,6 +107,18 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> Path:
         elif old.exists():
             old.rename(folder)
     return folder
+
+
+@contextmanager
+def _clear_error(name: str) -> Iterator[None]:
+    """Turns what a full or read-only disk raises into an InputError that names the file."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{name} could not be written: {getattr(error, 'strerror', None) or error}. "
+            "Free some space or choose another folder (ARTIFACTS), then run again."
+        ) from error
 
 
 def sha256(path: Path) -> str:

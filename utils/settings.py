@@ -38,8 +38,8 @@ class Settings:
                                if os.environ.get(f.name.upper())}}  # fmt: skip
         ranges = {"labels": (20, 10**9), "seed": (0, 2**32 - 1), "test_size": (20, 10**9)}
         for name, (least, most) in ranges.items():
-            value = values.get(name, "auto")
-            if value == "auto" and name in ("test_size", *(set(cls.__annotations__) - set(values))):
+            value = values.get(name, getattr(cls, name))
+            if name == "test_size" and value == "auto":
                 continue
             if not str(value).isdecimal() or not least <= int(value) <= most:
                 kind = "'auto' or a whole number" if name == "test_size" else "a whole number"

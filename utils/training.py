@@ -56,11 +56,6 @@ def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def checkpoint_folder(run: Run, backbone: Backbone, reviews: Reviews, recipe: Recipe) -> Path:
-    """Where a training keeps its checkpoints and, once finished, its model."""
-    return run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)
-
-
 def as_dataset(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame) -> Dataset:
     """A frame of reviews as the columns `input_ids`, `length` and `labels`."""
     ids = tokenize(tokenizer, frame["text"].tolist()).ids
@@ -69,11 +64,11 @@ def as_dataset(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame) -> Datas
 
 
 def make_trainer(
-    model: CustomHeadDistilBert, backbone: Backbone, reviews: Reviews, recipe: Recipe, folder: Path
+    run: Run, model: CustomHeadDistilBert, backbone: Backbone, reviews: Reviews, recipe: Recipe
 ) -> Trainer:
-    """The Trainer of a recipe; checkpoints, one an epoch, go to `folder`."""
+    """The Trainer of a recipe; its folder, named by the fingerprint, gets a checkpoint an epoch."""
     arguments = TrainingArguments(
-        output_dir=str(folder),
+        output_dir=str(run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)),
         seed=recipe.seed,
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size,
@@ -122,14 +117,14 @@ def fine_tune(
     A training with the same fingerprint that is finished is not repeated. Returns the result as
     saved in `results/training.json`. Raises InputError where the disk is too full to begin.
     """
-    key = fingerprint(backbone, reviews, recipe)
+    folder = Path(trainer.args.output_dir)
+    key = folder.name
     about = {
         **reviews.provenance,
         "training_sha256": reviews.training_sha256,
         "seed": recipe.seed,
         "backbone": backbone.title,
     }
-    folder = checkpoint_folder(run, backbone, reviews, recipe)
     if (folder / "model").exists():
         print(f"This training is finished ({run.name}/checkpoints/{key}); delete it to repeat it.")
         result = json.loads((folder / "model" / "training.json").read_text())
