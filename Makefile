@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run notebooks train export test test-all
+.PHONY: help run notebooks train export release test test-all
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -23,6 +23,9 @@ train: $(INSTALLED)  ## fine-tuning alone, without notebooks
 
 export: $(INSTALLED)  ## the trained model as a folder and a zip
 	@$(BIN)/python scripts/model-export.py
+
+release: $(INSTALLED)  ## RUN=imdb-minilm: that run's model becomes artifacts/model
+	@$(BIN)/python scripts/model-export.py --release --run $(or $(RUN),$(error give RUN=imdb-minilm or another run))
 
 test: $(INSTALLED)  ## the tests, without the slow ones
 	@$(BIN)/python -m pytest

@@ -1,6 +1,8 @@
-"""Export the trained model of a run: weights, tokenizer, requirements and a manifest, and a zip.
+"""Export the trained model of a run: a folder in transformers' own layout, and its zip.
 
-Example: python scripts/model-export.py --run imdb-minilm --output my-model
+Examples:
+  python scripts/model-export.py --run imdb-minilm --output my-model
+  SOURCE=path/to/imdb python scripts/model-export.py --onnx
 """
 
 import argparse
@@ -10,9 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utils import InputError
+from transformers.utils.logging import disable_progress_bar
+
+from utils import InputError, agreement
 from utils.data import load_reviews
-from utils.export import export_model
+from utils.export import export_model, release_model
 from utils.results import Run
 from utils.settings import Settings, resolve_path, set_up
 from utils.training import load_trained
@@ -24,24 +28,57 @@ def main() -> None:
     )
     parser.add_argument("--run", help="a folder of artifacts/; default: the settings' run")
     parser.add_argument("--output", type=Path, help="default: artifacts/RUN/model")
+    parser.add_argument(
+        "--onnx", action="store_true", help="also OUTPUT-onnx/, in fp32 and int8, checked"
+    )
+    parser.add_argument(
+        "--release", action="store_true", help="into artifacts/model instead, in fp16, no zip"
+    )
     arguments = parser.parse_args()
+    if arguments.release and (arguments.output or arguments.onnx):
+        parser.error("--release writes artifacts/model alone: leave out --output and --onnx")
+    disable_progress_bar()
     try:
-        if arguments.run:
-            run = Run(resolve_path(Settings.read().artifacts) / arguments.run)
-            classifier, trained = load_trained(run)
-        else:
-            settings = set_up()
-            reviews = load_reviews(settings)
-            run = Run.of(settings, reviews.name)
-            classifier, trained = load_trained(
-                run, training_sha256=reviews.training_sha256, seed=settings.seed
-            )
-        folder = export_model(classifier, trained, arguments.output or run.folder / "model")
+        folder = export(arguments)
     except InputError as error:
         sys.exit(f"error: {error}")
     shown = os.path.relpath(folder)
-    print(f"Exported to {shown}/ and {shown}.zip. Use it:")
+    print(f"Exported to {shown}/. Use it:")
     print(f'  python scripts/model-inference.py --model {shown} "A moving, clever film."')
+
+
+def export(arguments: argparse.Namespace) -> Path:
+    """Do what the arguments ask for and return the exported folder."""
+    reviews = None
+    if arguments.run and not arguments.onnx:
+        run = Run(resolve_path(Settings.read().artifacts) / arguments.run)
+        classifier, trained = load_trained(run)
+    else:
+        settings = set_up()
+        reviews = load_reviews(settings)
+        run = Run.of(settings, reviews.name)
+        if arguments.run not in (None, run.name):
+            raise InputError(
+                f"--onnx measures on validation, and these settings give {run.name}: set SOURCE "
+                f"and BACKBONE as for {arguments.run}."
+            )
+        classifier, trained = load_trained(
+            run, training_sha256=reviews.training_sha256, seed=settings.seed
+        )
+        agreement.measure(run, classifier, trained, reviews.validation)
+    if arguments.release:
+        return release_model(run, classifier, trained)
+    folder = export_model(run, classifier, trained, arguments.output or run.folder / "model")
+    if arguments.onnx:
+        from utils.onnx import export_onnx  # takes seconds to import, and is rarely asked for
+
+        found = export_onnx(run, classifier, trained, reviews.validation, folder)["int8"]
+        print(f"ONNX files, fp32 and int8, are in {folder.name}-onnx/.")
+        print(
+            f"With int8 {found['label_flips']} of {found['reviews']} validation labels differ; "
+            f"accuracy {found['accuracy']:.1%} instead of {found['our_accuracy']:.1%}."
+        )
+    return folder
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
-"""Label reviews with an exported model, one line of JSON for each: label, score, truncated.
+"""Label reviews as POSITIVE or NEGATIVE with an exported model.
 
 Examples:
-  python scripts/model-inference.py --model artifacts/imdb-minilm/model "A moving, clever film."
-  python scripts/model-inference.py --model artifacts/imdb-minilm/model < one_review_a_line.txt
+  python scripts/model-inference.py "A moving, clever film."
+  python scripts/model-inference.py < one_review_a_line.txt
+  python scripts/model-inference.py --input reviews.csv --output labelled.parquet
+
+Texts give one line of JSON each: label, score (its probability), and whether the text was too long
+and shortened. Files (.csv, .jsonl, .parquet) keep their rows and columns and get three more:
+predicted_label, score and truncated; rows without a label are named on standard error.
 """
 
 import argparse
@@ -17,6 +22,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from utils import InputError
 from utils.inference import Classifier
+from utils.scoring import label_file
+from utils.settings import ROOT
 
 
 def main() -> None:
@@ -24,19 +31,39 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("texts", nargs="*", help="reviews; without any, standard input's lines")
-    parser.add_argument("--model", type=Path, required=True, help="an exported folder")
+    parser.add_argument(
+        "--model", type=Path, default=ROOT / "artifacts" / "model", help="an exported folder"
+    )
+    parser.add_argument("--input", type=Path, help="a file of reviews")
+    parser.add_argument("--output", type=Path, help="the file to write, for --input")
+    parser.add_argument("--text-column", help="of the input; default: text, else review")
     arguments = parser.parse_args()
+    if bool(arguments.input) != bool(arguments.output):
+        parser.error("--input and --output go together")
+    if arguments.input and arguments.texts:
+        parser.error("give reviews as arguments or as a file, not both")
     disable_progress_bar()
-    sys.stdin.reconfigure(encoding="utf-8")
     try:
         classifier = Classifier.from_folder(arguments.model)
-        texts = arguments.texts or [line.strip() for line in sys.stdin if line.strip()]
-        if not texts:
-            raise InputError("there is no text: give reviews as arguments or on standard input.")
-        for prediction in classifier.predict(texts):
-            print(json.dumps(asdict(prediction)))
+        if arguments.input:
+            rows, unlabelled = label_file(
+                classifier, arguments.input, arguments.output, arguments.text_column
+            )
+            print(f"{rows - unlabelled:,} of {rows:,} rows labelled.", file=sys.stderr)
+        else:
+            label_texts(classifier, arguments.texts)
     except InputError as error:
         sys.exit(f"error: {error}")
+
+
+def label_texts(classifier: Classifier, texts: list[str]) -> None:
+    """Print a line of JSON for each text, or for each line of standard input."""
+    sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    texts = texts or [line.strip() for line in sys.stdin if line.strip()]
+    if not texts:
+        raise InputError("there is no text: give reviews as arguments or on standard input.")
+    for prediction in classifier.predict(texts):
+        print(json.dumps(asdict(prediction)))
 
 
 if __name__ == "__main__":

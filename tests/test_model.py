@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, BertModel, DistilBertForMaskedLM, GPT2Co
 
 from utils import InputError
 from utils.backbone import bert_to_distilbert, build_model, distilbert_config, load_backbone
-from utils.model import CustomHeadDistilBert
+from utils.model import CustomHeadDistilBert, fold_head, unfold_head
 from utils.settings import ROOT
 from utils.text import tokenize
 
@@ -144,3 +144,31 @@ def test_saved_tokenizer_reads_the_same(tmp_path):
     tokenizer.save_pretrained(tmp_path)
     texts = ["Café, naïve & GOOD!", "word " * 600]
     assert tokenize(AutoTokenizer.from_pretrained(tmp_path), texts) == tokenize(tokenizer, texts)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_folding_the_head_is_exact_in_float64(model, temperature):
+    torch.nn.init.normal_(model.head.bias)  # a zero bias would hide a mistake
+    model = model.double()
+    mask = torch.tensor([[1] * 6, [1, 1, 1, 0, 0, 0]])
+    with torch.no_grad():
+        expected = model(IDS, mask).logits / temperature
+        found = fold_head(model, temperature)(IDS, mask).logits
+    assert (found - expected).abs().max() < 1e-9
+
+
+def test_unfolding_gives_our_class_again(model):
+    torch.nn.init.normal_(model.head.bias)
+    again = unfold_head(fold_head(model))
+    assert isinstance(again, CustomHeadDistilBert)
+    assert all(torch.equal(again.state_dict()[k], v) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("part", ["pre_classifier.weight", "pre_classifier.bias",
+                                  "classifier.weight", "classifier.bias"])  # fmt: skip
+def test_a_head_that_is_not_folded_is_refused(model, part):
+    stock = fold_head(model)
+    with torch.no_grad():
+        stock.get_parameter(part).view(-1)[-1] += 0.1
+    with pytest.raises(InputError, match="not a folded linear layer"):
+        unfold_head(stock)

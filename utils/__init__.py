@@ -1,8 +1,9 @@
 """Helpers of the notebooks: each module does one thing and imports only those before it.
 
-`hardware`, `hub`, `settings`, `results` -> `text` -> `sources` -> `data` -> `model` -> `backbone`
--> `inference` -> `timing` -> `training` -> `evaluation` -> `figures` -> `export`. `colab` stands
-alone, since it runs before anything is installed.
+`hardware`, `hub`, `settings`, `results`, `manifest` -> `text` -> `sources` -> `data` -> `model` ->
+`backbone` -> `inference` -> `tables`, `scoring` -> `timing` -> `training` -> `evaluation` ->
+`figures` -> `agreement` -> `card` -> `export` -> `onnx`, `legacy`. `colab` stands alone, since it
+runs before anything is installed.
 """
 
 

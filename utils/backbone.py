@@ -20,7 +20,7 @@ from transformers import (
 from utils import InputError
 from utils.hardware import device
 from utils.hub import HUB_BACKBONE, require_hub
-from utils.model import CustomHeadDistilBert
+from utils.model import LABELS, CustomHeadDistilBert
 from utils.results import sha256
 from utils.settings import resolve_path
 from utils.text import MAX_TOKENS
@@ -194,8 +194,8 @@ def build_model(backbone: Backbone, seed: int) -> CustomHeadDistilBert:
         {
             **backbone.config.to_dict(),
             "architectures": [CustomHeadDistilBert.__name__],
-            "id2label": {0: "NEGATIVE", 1: "POSITIVE"},
-            "label2id": {"NEGATIVE": 0, "POSITIVE": 1},
+            "id2label": LABELS,
+            "label2id": {name: number for number, name in LABELS.items()},
             "seq_classif_dropout": DROPOUT,
             "dtype": "float32",
         }

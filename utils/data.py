@@ -116,7 +116,7 @@ def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
     """Cleaned rows in the order of their texts' hashes: the same whichever way they came."""
     texts = frame["text"].map(clean)
     hashes = texts.map(lambda text: hashlib.sha256(text.encode()).hexdigest())
-    frame = frame.assign(text=texts, hash=hashes)
+    frame = frame.assign(raw=frame["text"], text=texts, hash=hashes)
     return frame.sort_values(["hash", "label"], kind="stable").reset_index(drop=True)
 
 

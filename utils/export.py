@@ -1,54 +1,96 @@
-"""The exported model: a folder that holds all one needs to predict, and its zip."""
+"""The exported model: a folder in transformers' own layout that needs none of our code."""
 
-import json
 import re
 import zipfile
 from pathlib import Path
 
+import torch
+from transformers import DistilBertForSequenceClassification, PreTrainedTokenizerBase
+
 from utils import InputError
+from utils.card import model_card
 from utils.hardware import versions
 from utils.inference import Classifier
-from utils.results import sha256, write, write_folder
+from utils.manifest import NAME, write_manifest
+from utils.model import fold_head
+from utils.results import Run, write, write_folder
 from utils.settings import ROOT
 
 INFERENCE_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+RELEASED = ROOT / "artifacts" / "model"
 
 
-def export_model(classifier: Classifier, trained: dict, folder: Path) -> Path:
-    """Write `folder` and `folder`.zip, each whole or not at all, and return the folder.
+def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) -> Path:
+    """Write a run's model as `folder` and `folder`.zip, each whole or not at all.
 
-    It holds the weights (safetensors, fp32), the configuration with its labels, the tokenizer,
-    the pinned packages that inference needs, and a manifest with the SHA-256 of every other file.
+    Its head is folded into the stock class; the weights are fp32 safetensors. Returns the folder.
     Raises InputError where `folder` holds something else, which would be lost, or where it cannot
     be written.
     """
+    stock = fold_head(classifier.model)
+    card = model_card(run, trained, folder.name, half=False)
+    folder = write_model(stock, classifier.tokenizer, card, _about(trained), folder)
 
-    folder = folder.resolve()
-    exported = (folder / "manifest.json").exists()
-    if folder.exists() and not exported and (folder.is_file() or any(folder.iterdir())):
-        raise InputError(f"{folder.name} exists and is no exported model: choose another folder.")
-
-    def fill(new: Path):
-        classifier.model.save_pretrained(new)
-        classifier.tokenizer.save_pretrained(new)
-        (new / "requirements.txt").write_text(inference_requirements())
-        manifest = {
-            "run": {key: trained[key] for key in ("dataset", "backbone", "fingerprint", "recipe")},
-            "data": {key: trained[key] for key in ("reviews_sha256", "training_sha256")},
-            "versions": versions(),
-            "sha256": {file.name: sha256(file) for file in sorted(new.iterdir())},
-        }
-        (new / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-
-    write_folder(folder, fill)
-
-    def fill_zip(temporary: Path):
+    def fill(temporary: Path):
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(folder.iterdir()):
                 archive.write(file, f"{folder.name}/{file.name}")
 
-    write(folder.with_name(f"{folder.name}.zip"), fill_zip)
+    write(folder.with_name(f"{folder.name}.zip"), fill)
     return folder
+
+
+def release_model(run: Run, classifier: Classifier, trained: dict, folder: Path = RELEASED) -> Path:
+    """Write a run's model as the one that comes with the repository: half the size, no zip.
+
+    Weights are stored in fp16, and the configuration says to compute in fp32. Raises InputError
+    as `export_model` does.
+    """
+    stock = fold_head(classifier.model).half()
+    card = model_card(run, trained, "artifacts/model", half=True)
+    return write_model(stock, classifier.tokenizer, card, _about(trained), folder)
+
+
+def write_model(
+    stock: DistilBertForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    card: str,
+    about: dict,
+    folder: Path,
+) -> Path:
+    """Write weights, configuration, tokenizer, model card, requirements and manifest as a folder.
+
+    Raises InputError as `export_model` does.
+    """
+    folder = folder.resolve()
+    exported = (folder / NAME).exists()
+    if folder.exists() and not exported and (folder.is_file() or any(folder.iterdir())):
+        raise InputError(f"{folder.name} exists and is no exported model: choose another folder.")
+    for left_over in ("is_local", "local_files_only"):  # how we loaded it is nobody's concern
+        tokenizer.init_kwargs.pop(left_over, None)
+
+    def fill(new: Path):
+        stock.save_pretrained(new)
+        stock.config.dtype = torch.float32  # what to compute in, however the weights are stored
+        stock.config.architectures = [type(stock).__name__]
+        stock.config.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        (new / "README.md").write_text(card, encoding="utf-8")
+        (new / "requirements.txt").write_text(inference_requirements())
+        for file in new.iterdir():
+            file.chmod(0o644)  # safetensors are written for their owner alone
+        write_manifest(new, about)
+
+    return write_folder(folder, fill)
+
+
+def _about(trained: dict) -> dict:
+    """What the manifest says of a run's model beside its hashes."""
+    return {
+        "run": {key: trained[key] for key in ("dataset", "backbone", "fingerprint", "recipe")},
+        "data": {key: trained[key] for key in ("reviews_sha256", "training_sha256")},
+        "versions": versions(),
+    }
 
 
 def inference_requirements() -> str:

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    DistilBertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from utils import InputError
 from utils.hardware import device, precision
-from utils.model import CustomHeadDistilBert
+from utils.manifest import check_manifest
 from utils.text import Tokens, tokenize
 
 # Tokens of a batch, padding included: on a CPU small enough for its caches, where larger batches
@@ -38,15 +42,14 @@ class Classifier:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Classifier":
-        """From an exported folder, never over the network.
+        """From an exported folder that is what its manifest says, never over the network.
 
-        Raises InputError where the folder is not one.
+        Raises InputError that names the file which is missing, changed or not listed.
         """
-        if not (folder / "config.json").exists():
-            raise InputError(
-                f"{folder} holds no exported model: run notebook 05, or scripts/model-export.py."
-            )
-        model = CustomHeadDistilBert.from_pretrained(folder, local_files_only=True)
+        check_manifest(folder)
+        model = DistilBertForSequenceClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
         return cls(model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
 
     def predict(self, texts: list[str]) -> list[Prediction]:

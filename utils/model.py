@@ -4,9 +4,18 @@ from typing import ClassVar
 
 import torch
 from torch import nn
-from transformers import DistilBertConfig, DistilBertModel, DistilBertPreTrainedModel
+from transformers import (
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    DistilBertModel,
+    DistilBertPreTrainedModel,
+)
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import can_return_tuple
+
+from utils import InputError
+
+LABELS = {0: "NEGATIVE", 1: "POSITIVE"}
 
 
 class CustomHeadDistilBert(DistilBertPreTrainedModel):
@@ -59,3 +68,65 @@ class CustomHeadDistilBert(DistilBertPreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+
+def fold_head(
+    model: CustomHeadDistilBert, temperature: float = 1.0
+) -> DistilBertForSequenceClassification:
+    """The same model as the stock class, which loads where this repository is not installed.
+
+    The stock head is linear, ReLU, linear. With our head's W (classes, dim) and b, the first
+    layer computes z = Wx + b and -z, and the second relu(z) - relu(-z) = z, so the logits are the
+    same, exactly. They are divided by `temperature` (Guo et al., 2017), through W and b.
+    """
+    config = DistilBertConfig.from_dict(model.config.to_dict())
+    stock = DistilBertForSequenceClassification(config).to(model.dtype).eval()
+    stock.distilbert.load_state_dict(model.distilbert.state_dict())
+    weight, bias = model.head.weight / temperature, model.head.bias / temperature
+    classes = len(bias)
+    with torch.no_grad():
+        for parameter in (*stock.pre_classifier.parameters(), *stock.classifier.parameters()):
+            parameter.zero_()
+        stock.pre_classifier.weight[: 2 * classes] = torch.cat([weight, -weight])
+        stock.pre_classifier.bias[: 2 * classes] = torch.cat([bias, -bias])
+        stock.classifier.weight[:, : 2 * classes] = _plus_minus(stock)
+    return stock
+
+
+def unfold_head(stock: DistilBertForSequenceClassification) -> CustomHeadDistilBert:
+    """Our class again, from a model whose head was folded.
+
+    Raises InputError where the head is any other one: ours could not compute the same.
+    """
+    first, last = stock.pre_classifier, stock.classifier
+    classes = last.out_features
+    weight, bias = first.weight[:classes], first.bias[:classes]
+    folded = (
+        torch.equal(last.weight[:, : 2 * classes], _plus_minus(stock))
+        and torch.equal(first.weight[classes : 2 * classes], -weight)
+        and torch.equal(first.bias[classes : 2 * classes], -bias)
+        and not any(
+            rest.any()
+            for rest in (
+                last.weight[:, 2 * classes :],
+                last.bias,
+                first.weight[2 * classes :],
+                first.bias[2 * classes :],
+            )
+        )
+    )
+    if not folded:
+        raise InputError(
+            "This model's head is not a folded linear layer, so it is not of the custom-head "
+            "class: load it with AutoModelForSequenceClassification."
+        )
+    model = CustomHeadDistilBert(DistilBertConfig.from_dict(stock.config.to_dict()))
+    model.distilbert.load_state_dict(stock.distilbert.state_dict())
+    model.head.load_state_dict({"weight": weight, "bias": bias})
+    return model.to(stock.dtype).eval()
+
+
+def _plus_minus(stock: DistilBertForSequenceClassification) -> torch.Tensor:
+    """[I, -I], shape (classes, 2 classes)."""
+    identity = torch.eye(stock.classifier.out_features).to(stock.classifier.weight)
+    return torch.cat([identity, -identity], dim=1)

@@ -1,0 +1,276 @@
+"""The exported folder: what is in it, what it predicts elsewhere, and what is refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from transformers import AutoModelForSequenceClassification
+
+from utils import InputError, agreement
+from utils.backbone import build_model, load_backbone
+from utils.evaluation import metrics, report
+from utils.export import export_model, inference_requirements, release_model
+from utils.inference import Classifier
+from utils.results import Run, sha256
+from utils.settings import ROOT
+
+TEXTS = ["great film.", "the dull story " * 300, "a poor, weak plot!"]
+TRAINED = {
+    "dataset": "made-up",
+    "backbone": "tiny",
+    "fingerprint": "0" * 16,
+    "recipe": {"learning_rate": 1e-4, "seed": 1, "epochs": 3, "batch_size": 16, "warmup": 0.1,
+               "weight_decay": 0.01},
+    "reviews_sha256": "1" * 64,
+    "training_sha256": "2" * 64,
+    "model_sha256": "3" * 64,
+    "train_reviews": 90,
+    "validation_reviews": 10,
+    "versions": {"torch": "2", "transformers": "5", "precision": "fp32", "processor": "a CPU"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_bert):
+    backbone = load_backbone(str(tiny_bert))
+    return Classifier(build_model(backbone, seed=0), backbone.tokenizer)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("artifacts") / "made-up-tiny")
+
+
+@pytest.fixture(scope="module")
+def folder(classifier, run):
+    return export_model(run, classifier, TRAINED, run.folder / "model")
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    """A copy of the exported folder that a test may damage."""
+    return shutil.copytree(folder, tmp_path / "model")
+
+
+def run_script(name, *arguments, stdin=""):
+    command = [sys.executable, ROOT / "scripts" / name, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, input=stdin)
+
+
+ELSEWHERE = """
+import json, sys
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+folder, texts = sys.argv[1], sys.argv[2:]
+model, report = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+batch = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
+one = tokenizer(texts[:1], truncation=True, return_tensors="pt")
+with torch.no_grad():
+    logits = [model.eval()(**inputs).logits.tolist() for inputs in (batch, one)]
+answers = pipeline("text-classification", folder)(texts, truncation=True)
+print(json.dumps([logits, answers, [list(v) for v in report.values()], "utils" in sys.modules]))
+"""
+
+
+def test_without_this_repository_the_stock_classes_give_our_logits(classifier, folder, tmp_path):
+    texts = ["great film.", "a poor, weak plot! " * 20]
+    command = [sys.executable, "-I", "-c", ELSEWHERE, folder, *texts]
+    out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    logits, answers, problems, ours_imported = json.loads(out.stdout)
+    inputs = classifier.tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        expected = classifier.model(inputs["input_ids"], inputs["attention_mask"]).logits.tolist()
+    assert np.allclose(logits[0], expected, rtol=0, atol=1e-5)
+    assert np.allclose(logits[1], expected[:1], rtol=0, atol=1e-5)
+    assert [a["label"] for a in answers] == [p.label for p in classifier.predict(texts)]
+    assert not any(problems)
+    assert not ours_imported
+
+
+def test_an_exported_folder_predicts_the_same_in_a_fresh_process(classifier, folder):
+    out = run_script("model-inference.py", "--model", folder, *TEXTS)
+    found = [json.loads(line) for line in out.stdout.splitlines()]
+    for line, p in zip(found, classifier.predict(TEXTS), strict=True):
+        assert (line["label"], line["truncated"]) == (p.label, p.truncated)
+        assert line["score"] == pytest.approx(p.score, abs=1e-6)
+
+
+def test_reviews_can_come_from_standard_input(folder):
+    out = run_script("model-inference.py", "--model", folder, stdin="great film\n\nweak plot\n")
+    assert len(out.stdout.splitlines()) == 2
+
+
+def test_the_manifest_lists_every_other_file(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    others = {path.name: sha256(path) for path in folder.iterdir() if path.name != "manifest.json"}
+    assert manifest["sha256"] == others
+    wanted = {"model.safetensors", "config.json", "tokenizer.json", "requirements.txt", "README.md"}
+    assert wanted <= set(others)
+
+
+def test_the_requirements_are_pinned_and_for_inference_only(folder):
+    lines = (folder / "requirements.txt").read_text().splitlines()
+    assert lines == inference_requirements().splitlines()
+    assert {"torch", "transformers"} <= {line.split("==")[0] for line in lines}
+    assert not {"jupyterlab", "scikit-learn"} & {line.split("==")[0] for line in lines}
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"),
+        *("README.md", "requirements.txt"),
+    ],
+)
+def test_one_changed_byte_in_any_file_is_refused_by_name(copy, name):
+    Classifier.from_folder(copy)
+    damage(copy / name)
+    with pytest.raises(InputError, match=f"{name} is not the file that manifest.json lists"):
+        Classifier.from_folder(copy)
+
+
+def test_a_missing_a_strange_and_a_pointer_file_are_refused_by_name(copy):
+    (copy / "custom_code.py").write_text("print('hello')")
+    with pytest.raises(InputError, match=r"custom_code.py is not listed in manifest.json"):
+        Classifier.from_folder(copy)
+    (copy / "custom_code.py").unlink()
+    (copy / ".gitattributes").write_text("as a clone of the Hub has")
+    Classifier.from_folder(copy)
+    (copy / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match=r"model.safetensors is a Git LFS pointer"):
+        Classifier.from_folder(copy)
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"model.safetensors is missing"):
+        Classifier.from_folder(copy)
+
+
+def test_a_damaged_manifest_is_refused(copy):
+    (copy / "manifest.json").write_text('{"sha256": ')
+    with pytest.raises(InputError, match=r"manifest.json is damaged"):
+        Classifier.from_folder(copy)
+
+
+def test_the_script_exits_1_and_names_a_changed_file(copy):
+    damage(copy / "config.json")
+    out = run_script("model-inference.py", "--model", copy, "good")
+    assert out.returncode == 1
+    assert "config.json is not the file" in out.stderr
+    assert "Traceback" not in out.stderr
+
+
+def test_a_card_without_results_says_so(folder):
+    card = ModelCard.load(folder / "README.md")
+    assert "Not measured for these weights" in card.text
+    assert card.data.eval_results is None
+
+
+def test_the_card_has_the_measured_metrics_and_what_a_bare_pipeline_loses(classifier, tmp_path):
+    run = Run(tmp_path / "made-up-tiny")
+    frame = pd.DataFrame({"raw": ["great<br />film", "dull " * 600, "weak plot", "a fine end"]})
+    frame = frame.assign(text=frame["raw"].str.replace("<br />", " "), label=[1, 0, 0, 1])
+    measured = agreement.measure(run, classifier, TRAINED, frame)
+    found = report(np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.6, 0.7]))
+    run.save("evaluation", {"model_sha256": "3" * 64, "model": found, "baseline": found})
+    card = ModelCard.load(export_model(run, classifier, TRAINED, tmp_path / "model") / "README.md")
+    values = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert values == {"accuracy": 0.75, "precision": 0.6667, "recall": 1.0, "f1": 0.8}
+    assert f"accuracy {measured['pipeline']['accuracy']:.1%} instead of" in card.text
+    other = export_model(run, classifier, TRAINED | {"model_sha256": "4"}, tmp_path / "other")
+    assert "Not measured for these weights" in (other / "README.md").read_text()
+
+
+def test_agreement_counts_flips_and_measures_the_bare_pipeline(classifier, tmp_path):
+    ours, theirs = np.array([0.9, 0.4, 0.2, 0.6]), np.array([0.8, 0.6, 0.2, 0.4])
+    found = agreement.agreement(np.array([1, 0, 0, 1]), ours, theirs)
+    assert found["label_flips"] == 2
+    assert found["largest_difference"] == pytest.approx(0.2)
+    assert (found["our_accuracy"], found["accuracy"]) == (1.0, 0.5)
+    texts = [
+        "great film",
+        "weak " * 300 + "plot " * 300,
+    ]  # the second one is too long for a pipeline
+    frame = pd.DataFrame({"raw": texts, "text": texts, "label": [1, 0]})
+    result = agreement.measure(Run(tmp_path), classifier, TRAINED, frame)
+    cut = classifier.tokenizer(texts, truncation=True, max_length=512)["input_ids"]
+    with torch.no_grad():
+        bare = [classifier.model(torch.tensor([ids])).logits.softmax(-1)[0, 1] for ids in cut]
+    gap = np.abs(np.array(bare) - classifier.probabilities(texts))
+    assert gap[0] < 1e-6 < gap[1]
+    assert result["pipeline"]["largest_difference"] == pytest.approx(gap[1], abs=1e-6)
+    expected = metrics(frame["label"].to_numpy(), np.array(bare))["accuracy"]
+    assert result["pipeline"]["accuracy"] == expected
+
+
+def test_a_release_is_stored_in_half_and_computed_in_fp32(run, classifier, folder, tmp_path):
+    released = release_model(run, classifier, TRAINED, tmp_path / "released")
+    size = (released / "model.safetensors").stat().st_size
+    assert size < 0.6 * (folder / "model.safetensors").stat().st_size
+    assert not released.with_name("released.zip").exists()
+    assert AutoModelForSequenceClassification.from_pretrained(released).dtype == torch.float32
+    loaded = Classifier.from_folder(released)
+    assert np.allclose(loaded.probabilities(TEXTS), classifier.probabilities(TEXTS), atol=1e-2)
+
+
+def test_the_zip_holds_the_folder(folder):
+    names = zipfile.ZipFile(folder.with_name("model.zip")).namelist()
+    assert {f"model/{path.name}" for path in folder.iterdir()} <= set(names)
+
+
+def test_an_export_replaces_the_one_before_and_leaves_nothing_else(run, classifier, folder):
+    (folder / "stray.txt").write_text("from before")
+    export_model(run, classifier, TRAINED, folder)
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["model", "model.zip"]
+    assert not (folder / "stray.txt").exists()
+
+
+def test_a_folder_that_is_no_export_is_not_replaced(run, classifier, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="no exported model: choose another"):
+        export_model(run, classifier, TRAINED, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_full_disk_keeps_the_export_before(run, classifier, folder, monkeypatch):
+    before = sha256(folder / "manifest.json")
+
+    def fail(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(classifier.tokenizer, "save_pretrained", fail)
+    with pytest.raises(InputError, match="No space left on device"):
+        export_model(run, classifier, TRAINED, folder)
+    assert sha256(folder / "manifest.json") == before
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["model", "model.zip"]
+
+
+def test_scripts_name_what_is_wrong_without_a_trace(tmp_path):
+    for arguments in (
+        ("model-inference.py", "--model", tmp_path, "good"),
+        ("model-export.py", "--run", "no-such-run"),
+    ):
+        out = run_script(*arguments)
+        assert out.returncode != 0
+        assert out.stderr.startswith("error: ")
+        assert "Traceback" not in out.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["train", "model-export", "model-inference", "convert-legacy", "run_notebooks"]
+)
+def test_help_shows_an_example(name):
+    assert "Example" in run_script(f"{name}.py", "--help").stdout

@@ -1,0 +1,176 @@
+"""Files of reviews in, labelled files out."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from utils import InputError
+from utils.backbone import build_model, load_backbone
+from utils.export import write_model
+from utils.inference import Classifier
+from utils.model import fold_head
+from utils.scoring import label_file
+from utils.settings import ROOT
+
+TEXTS = ["great film", "the dull story " * 300, "a poor, weak plot!", "two\nlines, and a comma"]
+FORMATS = ["csv", "jsonl", "parquet"]
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_bert):
+    backbone = load_backbone(str(tiny_bert))
+    return Classifier(build_model(backbone, seed=0), backbone.tokenizer)
+
+
+def save(frame: pd.DataFrame, path) -> None:
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    elif path.suffix == ".jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_parquet(path)
+
+
+def read(path) -> pd.DataFrame:
+    if path.suffix == ".csv":
+        return pd.read_csv(path, keep_default_na=False, dtype={"id": str})
+    if path.suffix == ".jsonl":
+        return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
+    return pd.read_parquet(path)
+
+
+@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("source", FORMATS)
+def test_every_format_keeps_rows_and_columns_and_adds_three(classifier, tmp_path, source, target):
+    frame = pd.DataFrame({"id": ["007", "b", "c", "d"], "text": TEXTS, "stars": [1, 2, 3, 4]})
+    save(frame, tmp_path / f"in.{source}")
+    assert label_file(classifier, tmp_path / f"in.{source}", tmp_path / f"out.{target}") == (4, 0)
+    found = read(tmp_path / f"out.{target}")
+    assert list(found) == [*frame, "predicted_label", "score", "truncated"]
+    assert found["id"].tolist() == frame["id"].tolist()
+    assert found["text"].tolist() == TEXTS
+    assert found["stars"].astype(int).tolist() == [1, 2, 3, 4]
+    predictions = classifier.predict(TEXTS)
+    assert found["predicted_label"].tolist() == [p.label for p in predictions]
+    assert found["score"].tolist() == pytest.approx([p.score for p in predictions])
+    assert found["truncated"].tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_more_rows_than_are_held_at_a_time(classifier, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("utils.tables.BLOCK", 3)
+    texts = [f"{'great' if i % 2 else 'dull'} {'film ' * i}" for i in range(10)]
+    save(pd.DataFrame({"review": texts}), tmp_path / f"in.{kind}")
+    assert label_file(classifier, tmp_path / f"in.{kind}", tmp_path / f"out.{kind}") == (10, 0)
+    found = read(tmp_path / f"out.{kind}")
+    assert found["review"].tolist() == texts
+    assert found["predicted_label"].tolist() == [p.label for p in classifier.predict(texts)]
+
+
+BAD_CSV = b'id,text\n1,great film\n2,\n3,dull,too many\n4\n5,caf\xe9\n6,"weak\nplot"\n'
+BAD_JSONL = (
+    b'{"text": "great film"}\n{"text": null}\nnot json\n\n["a list"]\n{"other": "x"}\n'
+    b'{"text": "caf\xe9"}\n{"text": "weak plot", "new": 1}\n'
+)
+
+
+def test_bad_rows_of_a_csv_keep_their_place_and_are_named(classifier, tmp_path, capsys):
+    (tmp_path / "in.csv").write_bytes(BAD_CSV)
+    assert label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv") == (6, 4)
+    said = capsys.readouterr().err
+    for row, why in ((2, "empty"), (3, "2 fields"), (4, "2 fields"), (5, "encoding")):
+        assert f"row {row} has no label" in said
+        assert why in next(line for line in said.splitlines() if f"row {row} " in line)
+    with (tmp_path / "out.csv").open(encoding="latin-1", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [bool(row["predicted_label"]) for row in rows] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert [row["id"] for row in rows] == list("123456")
+    assert b"caf\xe9" in (tmp_path / "out.csv").read_bytes()  # as it was
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_bad_rows_of_a_jsonl_file(classifier, tmp_path, target):
+    (tmp_path / "in.jsonl").write_bytes(BAD_JSONL)
+    assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out.{target}") == (7, 5)
+    with (tmp_path / f"out.{target}").open("rb") as file:
+        rows = file.read()
+    assert rows
+    if target == "jsonl":
+        labels = [json.loads(line.decode("latin-1")).get("predicted_label")
+                  for line in rows.splitlines()]  # fmt: skip
+        assert [label is not None for label in labels] == [True, *[False] * 5, True]
+
+
+def test_parquet_keeps_the_types_of_its_columns(classifier, tmp_path):
+    frame = pd.DataFrame(
+        {"text": TEXTS, "when": pd.Timestamp("2026-01-01"), "n": pd.array([1, None, 3, 4], "Int64")}
+    )
+    frame.to_parquet(tmp_path / "in.parquet")
+    label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    found = pd.read_parquet(tmp_path / "out.parquet", columns=list(frame))
+    pd.testing.assert_frame_equal(found, pd.read_parquet(tmp_path / "in.parquet"))
+
+
+def test_another_column_can_hold_the_texts(classifier, tmp_path):
+    save(pd.DataFrame({"text": ["x"], "body": ["great film"]}), tmp_path / "in.csv")
+    label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv", "body")
+    label = classifier.predict(["great film"])[0].label
+    assert read(tmp_path / "out.csv")["predicted_label"].tolist() == [label]
+
+
+CASES = {
+    "none.csv": (None, "does not exist"),
+    "in.xlsx": (b"PK", r"give a \.csv, \.jsonl or \.parquet file"),
+    "other.csv": (b"a,b\n1,2\n", r"no column text or review, but a, b: .*--text-column"),
+    "twice.csv": (b"text,text\n1,2\n", "name the columns, each once"),
+    "empty.csv": (b"", "name the columns"),
+    "taken.csv": (b"text,score\nfine,1\n", "column 'score' already: rename it"),
+    "cut.parquet": (b"PAR1 cut short", "cannot be read as parquet"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_file_that_cannot_be_labelled_is_refused_and_nothing_is_written(
+    classifier, tmp_path, name
+):
+    content, why = CASES[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "out.csv").write_text("from before")
+    with pytest.raises(InputError, match=why):
+        label_file(classifier, tmp_path / name, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "from before"
+    assert {path.name for path in tmp_path.iterdir()} <= {name, "out.csv"}
+
+
+def test_the_input_is_not_overwritten(classifier, tmp_path):
+    save(pd.DataFrame({"text": TEXTS}), tmp_path / "in.csv")
+    with pytest.raises(InputError, match="take the place of the input"):
+        label_file(classifier, tmp_path / "in.csv", tmp_path / "in.csv")
+
+
+def test_the_script_labels_a_file_and_says_which_rows_it_could_not(classifier, tmp_path):
+    stock = fold_head(classifier.model)
+    folder = write_model(stock, classifier.tokenizer, "# A card", {}, tmp_path / "model")
+    (tmp_path / "in.csv").write_bytes(BAD_CSV)
+    command = [sys.executable, ROOT / "scripts" / "model-inference.py", "--model", folder]
+    out = subprocess.run(
+        [*command, "--input", tmp_path / "in.csv", "--output", tmp_path / "out.jsonl"],
+        capture_output=True,
+        text=True,
+    )
+    assert out.returncode == 0
+    assert "row 3 has no label" in out.stderr
+    assert out.stderr.splitlines()[-1] == "2 of 6 rows labelled."
+    assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 6

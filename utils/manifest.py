@@ -1,0 +1,57 @@
+"""The manifest of an exported folder: each file's SHA-256, checked before the folder is used."""
+
+import json
+from pathlib import Path
+
+from utils import InputError
+from utils.results import sha256
+
+NAME = "manifest.json"
+AGAIN = "download the folder again, or export it again"
+
+
+def write_manifest(folder: Path, about: dict) -> None:
+    """Write what the folder is about, and the SHA-256 of each file in it."""
+    manifest = {**about, "sha256": {name: sha256(folder / name) for name in _files(folder)}}
+    (folder / NAME).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def check_manifest(folder: Path) -> dict:
+    """The manifest of a folder that holds just what it lists, byte for byte.
+
+    It tells a damaged or mixed-up folder, not who made it. Raises InputError that names the file
+    which is missing, changed or not listed; hidden files, such as git's, do not count.
+    """
+    path = folder / NAME
+    if not path.exists():
+        raise InputError(
+            f"{folder} holds no exported model: run notebook 05, or scripts/model-export.py."
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        listed = dict(manifest["sha256"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is damaged: {AGAIN}.") from error
+    found = _files(folder)
+    for name in sorted(set(listed) | set(found)):
+        if name not in found:
+            raise InputError(f"{folder / name} is missing: {AGAIN}.")
+        if name not in listed:
+            raise InputError(f"{folder / name} is not listed in {NAME}: remove it.")
+        if is_pointer(folder / name):
+            raise InputError(f"{folder / name} is a Git LFS pointer, no weights: `git lfs pull`.")
+        if sha256(folder / name) != listed[name]:
+            raise InputError(f"{folder / name} is not the file that {NAME} lists: {AGAIN}.")
+    return manifest
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is the small text that Git LFS leaves where the real one was not fetched."""
+    with path.open("rb") as file:
+        return file.read(40).startswith(b"version https://git-lfs")
+
+
+def _files(folder: Path) -> list[str]:
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    visible = (p for p in files if not any(part.startswith(".") for part in p.parts))
+    return sorted(p.as_posix() for p in visible if p.as_posix() != NAME)

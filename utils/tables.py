@@ -1,0 +1,193 @@
+"""Tables in files, read and written a block of rows at a time: CSV, JSONL and parquet."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from utils import InputError
+
+BLOCK = 1024  # rows held in memory at a time
+csv.field_size_limit(2**27)  # characters; the default refuses long texts
+
+
+@dataclass
+class Block:
+    """Some rows of a table."""
+
+    rows: list[dict] = field(default_factory=list)
+    problems: dict[int, str] = field(default_factory=dict)  # position in `rows`: what is wrong
+    share: float = 1.0  # of the file, read so far
+    schema: pa.Schema | None = None  # of all rows, where the file tells it
+
+
+def read_table(path: Path) -> Iterator[Block]:
+    """The blocks of a .csv, .jsonl or .parquet file, at least one.
+
+    A row that cannot be read keeps its place, with what is wrong in `problems`. Raises InputError
+    where the file has another extension, is missing or cannot be read at all.
+    """
+    reader = _by_extension(path, READERS)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.")
+    return reader(path)
+
+
+def write_table(path: Path, name: str) -> AbstractContextManager[Callable[[Block], None]]:
+    """A context in which blocks are written to `path`, in the format of `name`'s extension.
+
+    Raises InputError where a later block has columns that the format cannot add any more.
+    """
+    return _by_extension(Path(name), WRITERS)(path)
+
+
+def _by_extension(path: Path, known: dict) -> Callable:
+    if path.suffix.lower() not in known:
+        raise InputError(f"{path.name}: give a .csv, .jsonl or .parquet file.")
+    return known[path.suffix.lower()]
+
+
+def _read_csv(path: Path) -> Iterator[Block]:
+    """UTF-8 with a header; every value is a text, as it stands there."""
+    with path.open("rb") as file:
+        # Bytes that are no UTF-8 survive as lone surrogates, and are written back as they were.
+        text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
+        reader = csv.DictReader(text)
+        columns = reader.fieldnames or []
+        if len(set(columns)) != len(columns) or not columns:
+            raise InputError(f"{path.name}: its first line must name the columns, each once.")
+
+        def rows():
+            try:
+                for row in reader:
+                    wrong = None in row or None in row.values()
+                    row.pop(None, None)  # the fields beyond the header's
+                    yield row, f"not the header's {len(columns)} fields" if wrong else None
+            except csv.Error as error:
+                raise InputError(f"{path.name}, line {reader.line_num}: {error}.") from error
+
+        schema = pa.schema([(name, pa.string()) for name in columns])
+        yield from _blocks(rows(), file, path.stat().st_size, schema)
+
+
+def _read_jsonl(path: Path) -> Iterator[Block]:
+    """A JSON object on each line; blank lines are no rows."""
+    with path.open("rb") as file:
+
+        def rows():
+            for line in file:
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line.decode("utf-8-sig", errors="surrogateescape"))
+                except ValueError:
+                    row = None
+                yield (row, None) if isinstance(row, dict) else ({}, "not a JSON object")
+
+        yield from _blocks(rows(), file, path.stat().st_size, None)
+
+
+def _blocks(
+    rows: Iterable[tuple[dict, str | None]], file, size: int, schema: pa.Schema | None
+) -> Iterator[Block]:
+    block = Block(schema=schema)
+    for row, problem in rows:
+        if problem:
+            block.problems[len(block.rows)] = problem
+        block.rows.append(row)
+        if len(block.rows) == BLOCK:
+            block.share = file.tell() / size
+            yield block
+            block = Block(schema=schema)
+    yield block
+
+
+def _read_parquet(path: Path) -> Iterator[Block]:
+    try:
+        with pq.ParquetFile(path) as file:
+            total, done = file.metadata.num_rows, 0
+            for batch in file.iter_batches(BLOCK):
+                done += batch.num_rows
+                yield Block(batch.to_pylist(), share=done / total, schema=file.schema_arrow)
+            if not total:
+                yield Block(schema=file.schema_arrow)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
+
+
+@contextmanager
+def _write_csv(path: Path) -> Iterator[Callable[[Block], None]]:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = None
+
+        def write(block: Block) -> None:
+            nonlocal writer
+            if writer is None:
+                writer = csv.DictWriter(file, _columns(block))
+                writer.writeheader()
+            try:
+                writer.writerows(block.rows)
+            except ValueError as error:
+                raise InputError(f"A CSV file cannot add columns later: {error}.") from error
+
+        yield write
+
+
+@contextmanager
+def _write_jsonl(path: Path) -> Iterator[Callable[[Block], None]]:
+    with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
+
+        def write(block: Block) -> None:
+            for row in block.rows:
+                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+
+        yield write
+
+
+@contextmanager
+def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
+    writer = None
+
+    def write(block: Block) -> None:
+        nonlocal writer
+        try:
+            rows = [{name: _readable(value) for name, value in row.items()} for row in block.rows]
+            if writer is None:
+                rows = [dict.fromkeys(_columns(block)) | row for row in rows]
+                writer = pq.ParquetWriter(path, block.schema or pa.Table.from_pylist(rows).schema)
+            if unknown := {name for row in rows for name in row} - set(writer.schema.names):
+                raise InputError(f"A parquet file cannot add columns later: {sorted(unknown)}.")
+            writer.write_table(pa.Table.from_pylist(rows, writer.schema))
+        except pa.ArrowException as error:
+            raise InputError(
+                f"A column does not keep one type, as parquet needs: {error}. Write .jsonl."
+            ) from error
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _columns(block: Block) -> list[str]:
+    if block.schema is not None:
+        return block.schema.names
+    return list(dict.fromkeys(name for row in block.rows for name in row))
+
+
+def _readable(value):
+    """A text without the bytes that could not be decoded, which parquet cannot hold."""
+    if not isinstance(value, str):
+        return value
+    return value.encode(errors="surrogateescape").decode(errors="replace")
+
+
+READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+WRITERS = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
