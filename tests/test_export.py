@@ -209,7 +209,7 @@ def test_agreement_counts_flips_and_measures_the_bare_pipeline(classifier, tmp_p
     cut = classifier.tokenizer(texts, truncation=True, max_length=512)["input_ids"]
     with torch.no_grad():
         bare = [classifier.model(torch.tensor([ids])).logits.softmax(-1)[0, 1] for ids in cut]
-    gap = np.abs(np.array(bare) - classifier.probabilities(texts))
+    gap = np.abs(np.array(bare) - agreement.in_fp32(classifier).probabilities(texts))
     assert gap[0] < 1e-6 < gap[1]
     assert result["pipeline"]["largest_difference"] == pytest.approx(gap[1], abs=1e-6)
     expected = metrics(frame["label"].to_numpy(), np.array(bare))["accuracy"]

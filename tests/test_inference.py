@@ -14,7 +14,7 @@ TEXTS = ["great film.", "the dull story " * 300, "a poor, weak plot!"]
 @pytest.fixture(scope="module")
 def classifier(tiny_bert):
     backbone = load_backbone(str(tiny_bert))
-    return Classifier(build_model(backbone, seed=0), backbone.tokenizer)
+    return Classifier(build_model(backbone, seed=0), backbone.tokenizer, torch.float32)
 
 
 def test_predictions_are_the_models_one_by_one_in_the_given_order(classifier):
@@ -31,6 +31,17 @@ def test_a_prediction_says_label_score_and_whether_it_was_shortened(classifier):
     for p, positive in zip(predictions, classifier.probabilities(TEXTS), strict=True):
         assert p.label == ("POSITIVE" if positive >= 0.5 else "NEGATIVE")
         assert p.score == pytest.approx(max(positive, 1 - positive))
+
+
+def test_in_bf16_the_model_stays_as_it_was_and_near_texts_are_not_tied(classifier):
+    before = {name: value.clone() for name, value in classifier.model.state_dict().items()}
+    half = Classifier(classifier.model, classifier.tokenizer, torch.bfloat16)
+    texts = ["the " * count + "film" for count in range(100)]
+    exact, found = classifier.probabilities(texts), half.probabilities(texts)
+    assert 0 < np.abs(found - exact).max() < 0.01
+    # a head in bf16 would give some ten different values here
+    assert len(set(found)) > 60
+    assert all(torch.equal(value, before[name]) for name, value in half.model.state_dict().items())
 
 
 def test_no_texts_give_no_predictions(classifier):

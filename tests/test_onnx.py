@@ -9,6 +9,7 @@ import pytest
 from test_export import TEXTS, TRAINED
 
 from utils import InputError
+from utils.agreement import in_fp32
 from utils.backbone import build_model, load_backbone
 from utils.export import export_model
 from utils.inference import Classifier
@@ -30,7 +31,7 @@ def test_onnx_predicts_as_torch_and_a_wrong_file_is_refused(tiny_bert, tmp_path)
 
     onnx = tmp_path / "model-onnx"
     check_manifest(onnx)
-    ours = classifier.probabilities(TEXTS)
+    ours = in_fp32(classifier).probabilities(TEXTS)
     found = onnx_probabilities(onnx / "model.onnx", classifier.tokenizer, TEXTS)
     assert np.allclose(found, ours, rtol=0, atol=1e-5)
     session = onnxruntime.InferenceSession(onnx / "model.onnx")

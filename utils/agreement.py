@@ -4,9 +4,11 @@ from copy import deepcopy
 
 import numpy as np
 import pandas as pd
+import torch
 from transformers import pipeline
 
 from utils.evaluation import metrics
+from utils.hardware import precision
 from utils.inference import Classifier
 from utils.model import fold_head
 from utils.results import Run
@@ -26,19 +28,26 @@ def agreement(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> dict:
     }
 
 
+def in_fp32(classifier: Classifier) -> Classifier:
+    """The same model, computing in fp32: what copies are compared with."""
+    return Classifier(classifier.model, classifier.tokenizer, torch.float32)
+
+
 def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.DataFrame) -> dict:
-    """Two copies against the model itself, saved as `results/agreement.json`.
+    """Copies against the model itself in fp32, saved as `results/agreement.json`.
 
     `pipeline` is what one gets without this repository: the text as it came, its end cut off
-    where it is too long. `fp16` is the model with its weights rounded to fp16. Measured once for
-    a model, then read back.
+    where it is too long. `fp16` is the model with its weights rounded to fp16. `bf16`, only where
+    the processor takes it, is the model as `Classifier` computes it there. Measured once for a
+    model, then read back.
     """
     if (run.folder / "results" / "agreement.json").exists():
         saved = run.load("agreement")
         if saved["model_sha256"] == trained["model_sha256"]:
             return saved
     labels = validation["label"].to_numpy()
-    ours = classifier.probabilities(validation["text"].tolist())
+    texts = validation["text"].tolist()
+    ours = in_fp32(classifier).probabilities(texts)
     stock = fold_head(classifier.model)
     plain = pipeline(
         "text-classification", model=stock, tokenizer=classifier.tokenizer, truncation=True
@@ -46,12 +55,14 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
     positive = stock.config.id2label[1]
     answers = plain(validation["raw"].tolist())
     bare = [a["score"] if a["label"] == positive else 1 - a["score"] for a in answers]
-    rounded = Classifier(deepcopy(classifier.model).half().float(), classifier.tokenizer)
-    half = rounded.probabilities(validation["text"].tolist())
+    rounded = deepcopy(classifier.model).half().float()
+    half = Classifier(rounded, classifier.tokenizer, torch.float32).probabilities(texts)
     result = {
         "model_sha256": trained["model_sha256"],
         "pipeline": agreement(labels, ours, np.array(bare)),
         "fp16": agreement(labels, ours, half),
     }
+    if precision()[0] == "bf16":
+        result["bf16"] = agreement(labels, ours, classifier.probabilities(texts))
     run.save("agreement", result)
     return result

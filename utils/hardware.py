@@ -1,10 +1,13 @@
 """What the code runs on: device, precision and why, and the versions that a result names."""
 
+import ctypes
 import platform
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def device() -> torch.device:
@@ -30,6 +33,19 @@ def precision() -> tuple[str, str]:
     if torch.cpu._is_avx512_bf16_supported():
         return "bf16", "the CPU has AVX512-BF16"
     return "fp32", "the CPU has no bf16 instructions, and emulating them is slower"
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed, for the next step to use; other systems are left alone.
+
+    By default it hands blocks of many megabytes back to the kernel, and getting them anew at every
+    step costs a page fault for each 4 KiB.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def versions() -> dict[str, str]:

@@ -18,7 +18,7 @@ from transformers.exporters import (
 )
 
 from utils import InputError
-from utils.agreement import agreement
+from utils.agreement import agreement, in_fp32
 from utils.inference import Classifier
 from utils.manifest import write_manifest
 from utils.model import fold_head
@@ -42,13 +42,10 @@ def export_onnx(
     result = {"model_sha256": trained["model_sha256"]}
 
     def fill(new: Path):
-        _export(stock, new / "model.onnx", None)
+        write_onnx(stock, new)
         result["largest_difference_of_a_logit"] = check(stock, new / "model.onnx")
-        # Seven bits of eight: without VNNI, sums of int8 products overflow their 16 bits.
-        dynamic = OnnxRuntimeDynamicConfig(per_channel=True, reduce_range=True)
-        _export(stock, new / "model_int8.onnx", OnnxRuntimeQuantizer(dynamic))
         texts = validation["text"].tolist()
-        ours = classifier.probabilities(texts)
+        ours = in_fp32(classifier).probabilities(texts)
         theirs = onnx_probabilities(new / "model_int8.onnx", classifier.tokenizer, texts)
         result["int8"] = agreement(validation["label"].to_numpy(), ours, theirs)
         weights = [*new.iterdir(), exported / "model.safetensors"]
@@ -60,6 +57,14 @@ def export_onnx(
     write_folder(folder, fill)
     run.save("onnx", result)
     return result
+
+
+def write_onnx(stock: DistilBertForSequenceClassification, folder: Path) -> None:
+    """Write `model.onnx` (fp32) and `model_int8.onnx` into the folder."""
+    _export(stock, folder / "model.onnx", None)
+    # Seven bits of eight: without VNNI, sums of int8 products overflow their 16 bits.
+    dynamic = OnnxRuntimeDynamicConfig(per_channel=True, reduce_range=True)
+    _export(stock, folder / "model_int8.onnx", OnnxRuntimeQuantizer(dynamic))
 
 
 def check(stock: DistilBertForSequenceClassification, path: Path) -> float:

@@ -24,7 +24,7 @@ from transformers.trainer_utils import EvalPrediction, get_last_checkpoint
 from utils import InputError
 from utils.backbone import Backbone, build_model
 from utils.data import Reviews
-from utils.hardware import device, precision, versions
+from utils.hardware import device, keep_freed_memory, precision, versions
 from utils.inference import Classifier
 from utils.model import CustomHeadDistilBert
 from utils.results import Run, sha256, write_folder
@@ -67,6 +67,7 @@ def make_trainer(
     run: Run, model: CustomHeadDistilBert, backbone: Backbone, reviews: Reviews, recipe: Recipe
 ) -> Trainer:
     """The Trainer of a recipe; its folder, named by the fingerprint, gets a checkpoint an epoch."""
+    keep_freed_memory()
     arguments = TrainingArguments(
         output_dir=str(run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)),
         seed=recipe.seed,

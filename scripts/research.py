@@ -1,0 +1,67 @@
+"""One configuration of the research, trained with one seed and scored on the test once.
+
+Example: SOURCE=path/to/imdb BACKBONE=minilm SEED=43 python scripts/research.py
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from utils import InputError
+from utils.agreement import agreement, in_fp32
+from utils.backbone import build_model, load_backbone
+from utils.data import load_reviews
+from utils.evaluation import predict_test, report
+from utils.hardware import precision
+from utils.results import Run, write
+from utils.settings import resolve_path, set_up
+from utils.training import Recipe, fine_tune, load_trained, make_trainer
+
+
+def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    try:
+        path = research()
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    print(f"Saved in {os.path.relpath(path)}")
+
+
+def research() -> Path:
+    """Train or resume, score, and return the JSON of this configuration and seed."""
+    settings = set_up()
+    reviews = load_reviews(settings)
+    name = f"plain-{Run.of(settings, reviews.name).name}-seed{settings.seed}"
+    folder = resolve_path(settings.artifacts) / "research"
+    run = Run(folder / name)  # weights and predictions, which are not committed
+    backbone = load_backbone(settings.backbone)
+    recipe = Recipe(backbone.learning_rate, settings.seed)
+    model = build_model(backbone, settings.seed)
+    fine_tune(run, make_trainer(run, model, backbone, reviews, recipe), backbone, reviews, recipe)
+    classifier, trained = load_trained(
+        run, training_sha256=reviews.training_sha256, seed=settings.seed
+    )
+    probabilities = predict_test(run, reviews, classifier, trained)
+    result = {
+        **trained,
+        "test": report(reviews.test["label"].to_numpy(), probabilities),
+        "predicting_minutes": run.load("predictions")["minutes"],
+        "predictions_sha256": hashlib.sha256(probabilities.tobytes()).hexdigest(),
+    }
+    if precision()[0] == "bf16":
+        texts, labels = reviews.validation["text"].tolist(), reviews.validation["label"].to_numpy()
+        exact = in_fp32(classifier).probabilities(texts)
+        result["bf16"] = agreement(labels, exact, classifier.probabilities(texts))
+    text = json.dumps(result, indent=2) + "\n"
+    return write(folder / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
