@@ -51,10 +51,13 @@ def main() -> None:
         "--tokenizer", type=Path, required=True, help="a folder with the tokenizer of its training"
     )
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
+    parser.add_argument(
+        "--heads", type=int, help="attention heads of each layer, where the file does not say"
+    )
     arguments = parser.parse_args()
     try:
         tensors, configuration = read_legacy(arguments.file)
-        model = legacy_model(tensors, configuration)
+        model = legacy_model(tensors, configuration, arguments.heads)
         tokenizer = read_tokenizer(arguments.tokenizer, model.config.vocab_size)
         digest = sha256(arguments.file)
         name, folder = arguments.file.name, arguments.output
@@ -78,7 +81,7 @@ def read_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # tokenizers raises no narrower one
         raise InputError(f"--tokenizer {folder} cannot be read: {str(error)[:200]}") from error
     if len(tokenizer) != vocabulary:
         raise InputError(

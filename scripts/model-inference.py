@@ -24,6 +24,7 @@ from utils import InputError
 from utils.inference import Classifier
 from utils.scoring import label_file
 from utils.settings import ROOT
+from utils.text import clean
 
 
 def main() -> None:
@@ -62,6 +63,10 @@ def label_texts(classifier: Classifier, texts: list[str]) -> None:
     texts = texts or [line.strip() for line in sys.stdin if line.strip()]
     if not texts:
         raise InputError("there is no text: give reviews as arguments or on standard input.")
+    # An argument that is not UTF-8 arrives as lone surrogates, which no tokenizer takes.
+    texts = [text.encode(errors="surrogateescape").decode(errors="replace") for text in texts]
+    if not all(map(clean, texts)):
+        raise InputError("a text is empty: give a review.")
     for prediction in classifier.predict(texts):
         print(json.dumps(asdict(prediction)))
 

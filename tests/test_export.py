@@ -18,7 +18,9 @@ from utils import InputError, agreement
 from utils.backbone import build_model, load_backbone
 from utils.evaluation import metrics, report
 from utils.export import export_model, inference_requirements, release_model
+from utils.hardware import device
 from utils.inference import Classifier
+from utils.manifest import write_manifest
 from utils.results import Run, sha256
 from utils.settings import ROOT
 
@@ -86,7 +88,7 @@ def test_without_this_repository_the_stock_classes_give_our_logits(classifier, f
     command = [sys.executable, "-I", "-c", ELSEWHERE, folder, *texts]
     out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     logits, answers, problems, ours_imported = json.loads(out.stdout)
-    inputs = classifier.tokenizer(texts, padding=True, return_tensors="pt")
+    inputs = classifier.tokenizer(texts, padding=True, return_tensors="pt").to(device())
     with torch.no_grad():
         expected = classifier.model(inputs["input_ids"], inputs["attention_mask"]).logits.tolist()
     assert np.allclose(logits[0], expected, rtol=0, atol=1e-5)
@@ -208,7 +210,8 @@ def test_agreement_counts_flips_and_measures_the_bare_pipeline(classifier, tmp_p
     result = agreement.measure(Run(tmp_path), classifier, TRAINED, frame)
     cut = classifier.tokenizer(texts, truncation=True, max_length=512)["input_ids"]
     with torch.no_grad():
-        bare = [classifier.model(torch.tensor([ids])).logits.softmax(-1)[0, 1] for ids in cut]
+        logits = [classifier.model(torch.tensor([ids], device=device())).logits for ids in cut]
+    bare = [found.softmax(-1)[0, 1].item() for found in logits]
     gap = np.abs(np.array(bare) - agreement.in_fp32(classifier).probabilities(texts))
     assert gap[0] < 1e-6 < gap[1]
     assert result["pipeline"]["largest_difference"] == pytest.approx(gap[1], abs=1e-6)
@@ -232,10 +235,10 @@ def test_the_zip_holds_the_folder(folder):
 
 
 def test_an_export_replaces_the_one_before_and_leaves_nothing_else(run, classifier, folder):
-    (folder / "stray.txt").write_text("from before")
+    before = (folder / "model.safetensors").stat().st_mtime_ns
     export_model(run, classifier, TRAINED, folder)
     assert sorted(path.name for path in folder.parent.iterdir()) == ["model", "model.zip"]
-    assert not (folder / "stray.txt").exists()
+    assert (folder / "model.safetensors").stat().st_mtime_ns > before
 
 
 def test_a_folder_that_is_no_export_is_not_replaced(run, classifier, tmp_path):
@@ -274,3 +277,38 @@ def test_scripts_name_what_is_wrong_without_a_trace(tmp_path):
 )
 def test_help_shows_an_example(name):
     assert "Example" in run_script(f"{name}.py", "--help").stdout
+
+
+@pytest.mark.parametrize("kept", [".git/config", "notes.txt", "old.bin"])
+def test_an_export_with_something_else_in_it_is_not_replaced(run, classifier, copy, kept):
+    (copy / kept).parent.mkdir(exist_ok=True)
+    (copy / kept).write_text("from before")
+    with pytest.raises(InputError, match="which would be lost: choose another"):
+        export_model(run, classifier, TRAINED, copy)
+    assert (copy / kept).read_text() == "from before"
+
+
+def test_a_folder_with_another_manifest_and_a_zip_are_not_replaced(run, classifier, tmp_path):
+    (tmp_path / "extension").mkdir()
+    (tmp_path / "extension" / "manifest.json").write_text('{"manifest_version": 3}')
+    with pytest.raises(InputError, match="no exported model: choose another"):
+        export_model(run, classifier, TRAINED, tmp_path / "extension")
+    (tmp_path / "thesis.zip").write_text("from before")
+    with pytest.raises(InputError, match=r"thesis.zip exists"):
+        export_model(run, classifier, TRAINED, tmp_path / "thesis")
+    assert (tmp_path / "thesis.zip").read_text() == "from before"
+    assert not (tmp_path / "thesis").exists()
+
+
+def test_a_folder_without_torch_weights_says_so(copy):
+    (copy / "model.safetensors").unlink()
+    write_manifest(copy, {})
+    with pytest.raises(InputError, match="holds no torch weights"):
+        Classifier.from_folder(copy)
+
+
+@pytest.mark.parametrize("text", [" ", b"caf\xe9"])
+def test_odd_arguments_of_the_script(folder, text):
+    out = run_script("model-inference.py", "--model", folder, text)
+    assert "Traceback" not in out.stderr
+    assert out.returncode == (1 if text == " " else 0)

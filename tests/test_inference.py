@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from utils.backbone import build_model, load_backbone
+from utils.hardware import device
 from utils.inference import BATCH_TOKENS, Classifier, batches_by_length
 from utils.text import tokenize
 
@@ -21,7 +22,8 @@ def test_predictions_are_the_models_one_by_one_in_the_given_order(classifier):
     expected = []
     for ids in tokenize(classifier.tokenizer, TEXTS).ids:
         with torch.no_grad():
-            expected.append(classifier.model(torch.tensor([ids])).logits.softmax(-1)[0, 1].item())
+            logits = classifier.model(torch.tensor([ids], device=device())).logits
+            expected.append(logits.softmax(-1)[0, 1].item())
     assert np.allclose(classifier.probabilities(TEXTS), expected, atol=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -80,8 +81,6 @@ def test_a_whole_pickled_model_whose_class_is_gone_gives_the_same_logits(origina
 
 @pytest.mark.parametrize("prefix", ["model.", "bert.", "distilbert.", "module.model."])
 def test_a_state_dict_by_any_of_the_originals_names(original, tmp_path, prefix):
-    config = DistilBertConfig(**{**CONFIG.to_dict(), "n_heads": 1})  # what 64 dimensions imply
-    original.model = DistilBertModel(config).eval()
     names = {
         (f"{prefix}{name.removeprefix('model.')}" if name.startswith("model.") else name): tensor
         for name, tensor in original.state_dict().items()
@@ -89,7 +88,12 @@ def test_a_state_dict_by_any_of_the_originals_names(original, tmp_path, prefix):
     torch.save(names, tmp_path / "weights.bin")
     with torch.no_grad():
         expected = original(IDS)
-    assert torch.allclose(logits(convert(tmp_path / "weights.bin")), expected, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="how many attention heads its 64 dimensions have"):
+        convert(tmp_path / "weights.bin")
+    model = legacy_model(*read_legacy(tmp_path / "weights.bin"), heads=4)
+    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="5 attention heads do not divide 64"):
+        legacy_model(*read_legacy(tmp_path / "weights.bin"), heads=5)
 
 
 def test_the_stock_class_of_two_layers_keeps_its_head(tmp_path):
@@ -133,9 +137,57 @@ def test_a_file_cannot_change_the_functions_it_is_given(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
         archive.writestr("archive/data.pkl", code)
         archive.writestr("archive/version", "3\n")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="holds no tensors"):
         read_legacy(tmp_path / "model.pt")
     assert vars(rebuild) == before
+
+
+def test_torchscript_is_never_loaded_however_the_archive_hides_it(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), path)
+    with pytest.raises(InputError, match="is TorchScript, not weights"):
+        read_legacy(path)
+    # a directory that only Python's reader takes, which looks at the end of the file first
+    with zipfile.ZipFile(tmp_path / "harmless.zip", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        archive.writestr("archive/version", "3\n")
+    harmless = (tmp_path / "harmless.zip").read_bytes()
+    path.write_bytes(path.read_bytes() + harmless)
+    with pytest.raises(InputError):
+        read_legacy(path)
+
+
+def test_an_old_tar_is_refused_and_nothing_is_extracted(tmp_path):
+    for name in ("storages", "tensors", "pickle"):
+        (tmp_path / name).write_bytes(b"x")
+    path = tmp_path / "model.pt"
+    with tarfile.open(path, "w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            archive.add(tmp_path / name, name)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+    with pytest.raises(InputError, match=r"no file that torch\.save"):
+        read_legacy(path)
+
+
+def test_a_small_file_cannot_ask_for_endless_memory(tmp_path):
+    nested = {}
+    for _ in range(40):
+        nested = {"a": nested, "b": nested}
+    torch.save(nested, tmp_path / "nested.pt")
+    with pytest.raises(InputError, match="without end"):
+        read_legacy(tmp_path / "nested.pt")
+    torch.save({"huge": torch.zeros(1).expand(2**31, 768)}, tmp_path / "huge.pt")
+    with pytest.raises(InputError, match="huge is larger than the whole file"):
+        read_legacy(tmp_path / "huge.pt")
+
+
+def test_shapes_that_are_no_models_are_refused(original, tmp_path):
+    weights = original.state_dict()
+    for name in ("model.embeddings.word_embeddings.weight", "classifier.bias"):
+        torch.save({**weights, name: torch.tensor(1.0)}, tmp_path / "model.pt")
+        with pytest.raises(InputError, match="not the shapes"):
+            convert(tmp_path / "model.pt")
 
 
 def test_a_truncated_file_is_refused(pickled):
@@ -179,7 +231,7 @@ def test_weights_with_a_layer_too_few_are_refused(original, tmp_path):
     weights.pop("model.transformer.layer.1.ffn.lin1.weight")
     torch.save(weights, tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"do not fit a DistilBERT of 2 layers"):
-        convert(tmp_path / "model.pt")
+        legacy_model(*read_legacy(tmp_path / "model.pt"), heads=4)
 
 
 def test_the_script_writes_the_safe_folder(pickled, original, tiny_bert, tmp_path):

@@ -103,13 +103,31 @@ def test_bad_rows_of_a_csv_keep_their_place_and_are_named(classifier, tmp_path, 
 def test_bad_rows_of_a_jsonl_file(classifier, tmp_path, target):
     (tmp_path / "in.jsonl").write_bytes(BAD_JSONL)
     assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out.{target}") == (7, 5)
-    with (tmp_path / f"out.{target}").open("rb") as file:
-        rows = file.read()
-    assert rows
-    if target == "jsonl":
-        labels = [json.loads(line.decode("latin-1")).get("predicted_label")
-                  for line in rows.splitlines()]  # fmt: skip
-        assert [label is not None for label in labels] == [True, *[False] * 5, True]
+    if target == "csv":
+        labels = pd.read_csv(tmp_path / "out.csv", encoding="latin-1")["predicted_label"]
+    elif target == "jsonl":
+        lines = (tmp_path / "out.jsonl").read_bytes().splitlines()
+        labels = [json.loads(line.decode("latin-1")).get("predicted_label") for line in lines]
+    else:
+        labels = read(tmp_path / f"out.{target}")["predicted_label"]
+    assert [label in ("POSITIVE", "NEGATIVE") for label in labels] == [True, *[False] * 5, True]
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_half_a_character_in_another_column_does_not_stop_the_work(classifier, tmp_path, target):
+    (tmp_path / "in.jsonl").write_text(
+        '{"text": "great film", "note": "cut \\ud83d", "more": ["\\ud83d"]}\n'
+    )
+    assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out.{target}") == (1, 0)
+    kept = (tmp_path / f"out.{target}").read_bytes()
+    assert b"cut \xef\xbf\xbd" in kept  # U+FFFD, the replacement character
+
+
+def test_a_number_that_parquet_cannot_hold_is_refused(classifier, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "great film", "id": 99999999999999999999}\n')
+    with pytest.raises(InputError, match=r"Write \.jsonl"):
+        label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.parquet")
+    assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.jsonl") == (1, 0)
 
 
 def test_parquet_keeps_the_types_of_its_columns(classifier, tmp_path):
@@ -135,6 +153,7 @@ CASES = {
     "other.csv": (b"a,b\n1,2\n", r"no column text or review, but a, b: .*--text-column"),
     "twice.csv": (b"text,text\n1,2\n", "name the columns, each once"),
     "empty.csv": (b"", "name the columns"),
+    "latin.csv": (b"caf\xe9,text\n1,fine\n", "first line is not UTF-8"),
     "taken.csv": (b"text,score\nfine,1\n", "column 'score' already: rename it"),
     "cut.parquet": (b"PAR1 cut short", "cannot be read as parquet"),
 }
@@ -152,6 +171,13 @@ def test_a_file_that_cannot_be_labelled_is_refused_and_nothing_is_written(
         label_file(classifier, tmp_path / name, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "from before"
     assert {path.name for path in tmp_path.iterdir()} <= {name, "out.csv"}
+
+
+def test_a_folder_is_no_output(classifier, tmp_path):
+    save(pd.DataFrame({"text": TEXTS}), tmp_path / "in.csv")
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(InputError, match=r"out\.csv is a folder"):
+        label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv")
 
 
 def test_the_input_is_not_overwritten(classifier, tmp_path):

@@ -11,7 +11,7 @@ from utils import InputError
 from utils.card import model_card
 from utils.hardware import versions
 from utils.inference import Classifier
-from utils.manifest import NAME, write_manifest
+from utils.manifest import check_replaceable, write_manifest
 from utils.model import fold_head
 from utils.results import Run, write, write_folder
 from utils.settings import ROOT
@@ -27,6 +27,10 @@ def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) 
     Raises InputError where `folder` holds something else, which would be lost, or where it cannot
     be written.
     """
+    packed = folder.with_name(f"{folder.name}.zip")
+    if packed.exists() and not folder.exists():
+        raise InputError(f"{packed.name} exists and is not this export's: move it, or choose "
+                         "another folder.")  # fmt: skip
     stock = fold_head(classifier.model)
     card = model_card(run, trained, folder.name, half=False)
     folder = write_model(stock, classifier.tokenizer, card, _about(trained), folder)
@@ -36,7 +40,7 @@ def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) 
             for file in sorted(folder.iterdir()):
                 archive.write(file, f"{folder.name}/{file.name}")
 
-    write(folder.with_name(f"{folder.name}.zip"), fill)
+    write(packed, fill)
     return folder
 
 
@@ -63,9 +67,7 @@ def write_model(
     Raises InputError as `export_model` does.
     """
     folder = folder.resolve()
-    exported = (folder / NAME).exists()
-    if folder.exists() and not exported and (folder.is_file() or any(folder.iterdir())):
-        raise InputError(f"{folder.name} exists and is no exported model: choose another folder.")
+    check_replaceable(folder)
     for left_over in ("is_local", "local_files_only"):  # how we loaded it is nobody's concern
         tokenizer.init_kwargs.pop(left_over, None)
 

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from utils import InputError
 from utils.hardware import DTYPES, device, keep_freed_memory, precision
 from utils.manifest import check_manifest
 from utils.text import Tokens, tokenize
@@ -63,7 +64,9 @@ class Classifier:
 
         Raises InputError that names the file which is missing, changed or not listed.
         """
-        check_manifest(folder)
+        if "model.safetensors" not in check_manifest(folder)["sha256"]:
+            raise InputError(f"{folder} holds no torch weights: give the folder that make export "
+                             "writes, not its ONNX copy.")  # fmt: skip
         model = DistilBertForSequenceClassification.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )

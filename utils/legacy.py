@@ -3,8 +3,8 @@
 import pickle
 import re
 import types
-import zipfile
 from collections import OrderedDict
+from itertools import count, islice
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ ALLOWED = {
     ("torch", "Size"): torch.Size,
     ("collections", "OrderedDict"): OrderedDict,
 }
+MOST_NAMES = 10_000  # of a file's containers; a few hundred bytes can describe endlessly many
 
 
 class Stub:
@@ -48,8 +49,11 @@ class Stub:
         pass
 
 
-class RestrictedUnpickler(pickle.Unpickler):
-    """Rebuilds tensors and containers; every other class or function becomes an inert Stub."""
+class RestrictedUnpickler(pickle._Unpickler):
+    """Rebuilds tensors and containers; every other class or function becomes an inert Stub.
+
+    It derives from the unpickler in Python: the one in C allocates whatever size a file names.
+    """
 
     def find_class(self, module: str, name: str):
         """What a file gets for the name of a class or function."""
@@ -72,18 +76,27 @@ def read_legacy(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         raise InputError(f"{path} does not exist.")
     if is_pointer(path):
         raise InputError(f"{path.name} is a Git LFS pointer, no weights: `git lfs pull`.")
-    if not zipfile.is_zipfile(path):
-        raise InputError(
-            f"{path.name} ({path.stat().st_size:,} bytes) is no file that torch.save of torch 1.6 "
-            "or later wrote, or is cut short: download it again."
-        )
-    with zipfile.ZipFile(path) as archive:
-        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-            raise InputError(f"{path.name} is TorchScript, not weights: export it with torch.save.")
     restricted = types.SimpleNamespace(Unpickler=RestrictedUnpickler, __name__="restricted")
     try:
-        loaded = torch.load(path, map_location="cpu", pickle_module=restricted, weights_only=False)
-        tensors = dict(_tensors(loaded, ""))
+        # Not torch.load: it chooses among formats, of which some run or extract what they hold.
+        try:
+            reader = torch._C.PyTorchFileReader(str(path))
+        except RuntimeError as error:
+            raise InputError(
+                f"{path.name} ({path.stat().st_size:,} bytes) is no file that torch.save of torch "
+                "1.6 or later wrote, or is cut short: download it again."
+            ) from error
+        if "constants.pkl" in reader.get_all_records():
+            raise InputError(f"{path.name} is TorchScript, not weights: export it with torch.save.")
+        loaded = torch.serialization._load(reader, "cpu", restricted, encoding="utf-8")
+        tensors = dict(islice(_tensors(loaded, "", count()), MOST_NAMES))
+        size = path.stat().st_size
+        for name, tensor in tensors.items():
+            if tensor.numel() * tensor.element_size() > size:
+                raise InputError(f"{path.name} says that {name} is larger than the whole file.")
+        configuration = _configuration(loaded, count())
+    except InputError:
+        raise
     except Exception as error:  # a hostile file can make the unpickler raise anything
         raise InputError(
             f"{path.name} cannot be read ({type(error).__name__}: {str(error)[:120]}): it is "
@@ -91,39 +104,47 @@ def read_legacy(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         ) from error
     if not tensors:
         raise InputError(f"{path.name} holds no tensors: give a model or a state dict.")
-    return tensors, _configuration(loaded)
+    return tensors, configuration
 
 
-def _tensors(value, prefix: str):
+def _tensors(value, prefix: str, visited: count):
     """Pairs of dotted name and tensor, from a state dict or the state of a pickled module."""
+    _visit(visited)
     if isinstance(value, Stub):
         state = vars(value).get("state", {})
         for part in ("_parameters", "_buffers", "_modules"):
-            yield from _tensors(state.get(part), prefix)
+            yield from _tensors(state.get(part), prefix, visited)
     elif isinstance(value, dict):
         for name, child in value.items():
             if isinstance(child, torch.Tensor):
                 yield f"{prefix}{name}", child.detach()
             elif isinstance(child, Stub | dict):
-                yield from _tensors(child, f"{prefix}{name}.")
+                yield from _tensors(child, f"{prefix}{name}.", visited)
 
 
-def _configuration(value) -> dict:
+def _configuration(value, visited: count) -> dict:
     """The state of the first `config` in a pickled module or the modules in it."""
+    _visit(visited)
     state = vars(value).get("state", {}) if isinstance(value, Stub) else {}
     config = state.get("config")
     if isinstance(config, Stub):
         return vars(config).get("state", {})
-    children = (_configuration(child) for child in (state.get("_modules") or {}).values())
-    return next(filter(None, children), {})
+    modules = (state.get("_modules") or {}).values()
+    return next(filter(None, (_configuration(child, visited) for child in modules)), {})
+
+
+def _visit(visited: count) -> None:
+    if next(visited) > MOST_NAMES:
+        raise ValueError("it nests containers without end")
 
 
 def legacy_model(
-    tensors: dict[str, torch.Tensor], configuration: dict
+    tensors: dict[str, torch.Tensor], configuration: dict, heads: int | None = None
 ) -> DistilBertForSequenceClassification:
     """The stock class with the weights of `read_legacy`, whatever the original's names were.
 
-    A head of one linear layer on [CLS] is folded; one of two layers is kept as it is. Raises
+    A head of one linear layer on [CLS] is folded; one of two layers is kept as it is. `heads` is
+    needed where the file has no configuration and the width is not DistilBERT's 768. Raises
     InputError where the weights are not those of a DistilBERT with such a head.
     """
     weights = {_name(name): tensor.float() for name, tensor in tensors.items()}
@@ -136,11 +157,21 @@ def legacy_model(
     except KeyError as error:
         raise InputError(
             f"These are not the weights of a DistilBERT classifier: {error} is missing, there are "
-            f"{', '.join(sorted(tensors)[:3])} and others."
+            f"{', '.join(sorted(map(str, tensors))[:3])} and others."
         ) from error
-    heads = configuration.get("n_heads")
+    except (TypeError, ValueError) as error:
+        raise InputError("The weights have not the shapes of a DistilBERT's.") from error
+    heads = heads or configuration.get("n_heads") or (12 if dim == 768 else None)
+    if heads is None:
+        raise InputError(
+            f"The file does not say how many attention heads its {dim} dimensions have: give "
+            "--heads, the n_heads of the training's config.json."
+        )
     if not isinstance(heads, int) or heads < 1 or dim % heads:
-        heads = dim // 64  # as in every published DistilBERT
+        raise InputError(f"{heads} attention heads do not divide {dim} dimensions.")
+    activation = configuration.get("activation", "gelu")
+    if activation not in ("gelu", "relu"):
+        raise InputError(f"The activation {activation!r} is not one of DistilBERT's, gelu or relu.")
     layers = {m[1] for name in weights if (m := re.search(r"\.layer\.(\d+)\.", name))}
     if classes != len(LABELS):
         raise InputError(f"The head has {classes} classes: two are needed, negative and positive.")
@@ -151,6 +182,7 @@ def legacy_model(
         max_position_embeddings=positions,
         n_layers=len(layers),
         n_heads=heads,
+        activation=activation,
         id2label=LABELS,
         label2id={name: number for number, name in LABELS.items()},
     )

@@ -45,6 +45,28 @@ def check_manifest(folder: Path) -> dict:
     return manifest
 
 
+def check_replaceable(folder: Path) -> None:
+    """Raise InputError where writing an export as `folder` would delete anything else.
+
+    It may be absent, empty, or an earlier export without hidden files.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        listed = json.loads((folder / NAME).read_text(encoding="utf-8"))["sha256"]
+        exported = "config.json" in listed
+    except (OSError, ValueError, TypeError, KeyError):
+        exported = False
+    if not exported:
+        raise InputError(f"{folder.name} exists and is no exported model: choose another folder.")
+    lost = set(_files(folder)) - set(listed)
+    lost |= {path.name for path in folder.iterdir() if path.name.startswith(".")}
+    if lost:
+        raise InputError(
+            f"{folder.name} also holds {min(lost)}, which would be lost: choose another folder."
+        )
+
+
 def is_pointer(path: Path) -> bool:
     """Whether a file is the small text that Git LFS leaves where the real one was not fetched."""
     with path.open("rb") as file:

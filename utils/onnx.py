@@ -20,7 +20,7 @@ from transformers.exporters import (
 from utils import InputError
 from utils.agreement import agreement, in_fp32
 from utils.inference import Classifier
-from utils.manifest import write_manifest
+from utils.manifest import check_replaceable, write_manifest
 from utils.model import fold_head
 from utils.results import Run, write_folder
 from utils.text import MAX_TOKENS, tokenize
@@ -35,10 +35,11 @@ def export_onnx(
 
     They take any batch and any length up to 512 tokens. What int8 loses on validation is saved as
     `results/onnx.json`, and returned. Raises InputError where the logits of `model.onnx` are not
-    torch's, within 1e-4.
+    torch's, within 1e-4, or where the folder holds something else, which would be lost.
     """
-    stock = fold_head(classifier.model)
     folder = exported.with_name(f"{exported.name}-onnx")
+    check_replaceable(folder)
+    stock = fold_head(classifier.model)
     result = {"model_sha256": trained["model_sha256"]}
 
     def fill(new: Path):

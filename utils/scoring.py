@@ -26,6 +26,8 @@ def label_file(
     """
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError("The output would take the place of the input: give another name.")
+    if target.is_dir():
+        raise InputError(f"{target} is a folder: give the name of a file to write.")
     blocks = read_table(source)
     total = unlabelled = 0
 

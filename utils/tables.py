@@ -1,5 +1,6 @@
 """Tables in files, read and written a block of rows at a time: CSV, JSONL and parquet."""
 
+import codecs
 import csv
 import io
 import json
@@ -15,6 +16,16 @@ from utils import InputError
 
 BLOCK = 1024  # rows held in memory at a time
 csv.field_size_limit(2**27)  # characters; the default refuses long texts
+
+
+def _keep_bytes(error: UnicodeEncodeError) -> tuple[bytes, int]:
+    """Bytes that were no UTF-8 are written as they were; half a surrogate pair as U+FFFD."""
+    code = ord(error.object[error.start])
+    kept = bytes([code - 0xDC00]) if 0xDC80 <= code <= 0xDCFF else "\ufffd".encode()
+    return kept, error.start + 1
+
+
+codecs.register_error("keep_bytes", _keep_bytes)
 
 
 @dataclass
@@ -36,6 +47,10 @@ def read_table(path: Path) -> Iterator[Block]:
     reader = _by_extension(path, READERS)
     if not path.is_file():
         raise InputError(f"{path} does not exist.")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     return reader(path)
 
 
@@ -62,6 +77,8 @@ def _read_csv(path: Path) -> Iterator[Block]:
         columns = reader.fieldnames or []
         if len(set(columns)) != len(columns) or not columns:
             raise InputError(f"{path.name}: its first line must name the columns, each once.")
+        if not all(map(_is_unicode, columns)):
+            raise InputError(f"{path.name}: its first line is not UTF-8: save the file as UTF-8.")
 
         def rows():
             try:
@@ -86,7 +103,7 @@ def _read_jsonl(path: Path) -> Iterator[Block]:
                     continue
                 try:
                     row = json.loads(line.decode("utf-8-sig", errors="surrogateescape"))
-                except ValueError:
+                except (ValueError, RecursionError):
                     row = None
                 yield (row, None) if isinstance(row, dict) else ({}, "not a JSON object")
 
@@ -123,7 +140,7 @@ def _read_parquet(path: Path) -> Iterator[Block]:
 
 @contextmanager
 def _write_csv(path: Path) -> Iterator[Callable[[Block], None]]:
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="keep_bytes", newline="") as file:
         writer = None
 
         def write(block: Block) -> None:
@@ -141,7 +158,7 @@ def _write_csv(path: Path) -> Iterator[Callable[[Block], None]]:
 
 @contextmanager
 def _write_jsonl(path: Path) -> Iterator[Callable[[Block], None]]:
-    with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
+    with path.open("w", encoding="utf-8", errors="keep_bytes") as file:
 
         def write(block: Block) -> None:
             for row in block.rows:
@@ -157,14 +174,14 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
     def write(block: Block) -> None:
         nonlocal writer
         try:
-            rows = [{name: _readable(value) for name, value in row.items()} for row in block.rows]
+            rows = [_readable(row) for row in block.rows]
             if writer is None:
                 rows = [dict.fromkeys(_columns(block)) | row for row in rows]
                 writer = pq.ParquetWriter(path, block.schema or pa.Table.from_pylist(rows).schema)
             if unknown := {name for row in rows for name in row} - set(writer.schema.names):
                 raise InputError(f"A parquet file cannot add columns later: {sorted(unknown)}.")
             writer.write_table(pa.Table.from_pylist(rows, writer.schema))
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OverflowError) as error:
             raise InputError(
                 f"A column does not keep one type, as parquet needs: {error}. Write .jsonl."
             ) from error
@@ -183,10 +200,18 @@ def _columns(block: Block) -> list[str]:
 
 
 def _readable(value):
-    """A text without the bytes that could not be decoded, which parquet cannot hold."""
+    """A value whose texts have none of the bytes that parquet cannot hold, however nested."""
+    if isinstance(value, dict):
+        return {_readable(name): _readable(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_readable(inner) for inner in value]
     if not isinstance(value, str):
         return value
-    return value.encode(errors="surrogateescape").decode(errors="replace")
+    return value.encode(errors="keep_bytes").decode(errors="replace")
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
