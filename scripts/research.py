@@ -1,6 +1,6 @@
 """One configuration of the research, trained with one seed and scored on the test once.
 
-Example: SOURCE=path/to/imdb BACKBONE=minilm SEED=43 python scripts/research.py
+Example: SOURCE=path/to/imdb BACKBONE=minilm SEED=43 python scripts/research.py plain
 """
 
 import argparse
@@ -22,27 +22,32 @@ from utils.results import Run, write
 from utils.settings import resolve_path, set_up
 from utils.training import Recipe, fine_tune, load_trained, make_trainer
 
+# What each step changes in the main recipe.
+STEPS = {"plain": {}, "shuffled": {"shuffled": True}}
+
 
 def main() -> None:
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    )
+    parser.add_argument("step", choices=STEPS)
+    step = parser.parse_args().step
     try:
-        path = research()
+        path = research(step)
     except InputError as error:
         sys.exit(f"error: {error}")
     print(f"Saved in {os.path.relpath(path)}")
 
 
-def research() -> Path:
-    """Train or resume, score, and return the JSON of this configuration and seed."""
+def research(step: str) -> Path:
+    """Train or resume, score, and return the JSON of this step and seed."""
     settings = set_up()
     reviews = load_reviews(settings)
-    name = f"plain-{Run.of(settings, reviews.name).name}-seed{settings.seed}"
+    name = f"{step}-{Run.of(settings, reviews.name).name}-seed{settings.seed}"
     folder = resolve_path(settings.artifacts) / "research"
     run = Run(folder / name)  # weights and predictions, which are not committed
     backbone = load_backbone(settings.backbone)
-    recipe = Recipe(backbone.learning_rate, settings.seed)
+    recipe = Recipe(backbone.learning_rate, settings.seed, **STEPS[step])
     model = build_model(backbone, settings.seed)
     fine_tune(run, make_trainer(run, model, backbone, reviews, recipe), backbone, reviews, recipe)
     classifier, trained = load_trained(

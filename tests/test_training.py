@@ -1,6 +1,7 @@
 """Fine-tuning: it learns, resumes to the same result, and is not repeated."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from utils.timing import advice, estimate_minutes
 from utils.training import (
     Recipe,
     fine_tune,
+    fingerprint,
     load_trained,
     make_trainer,
     validation_accuracy,
@@ -184,3 +186,13 @@ def test_the_faster_choice_is_named_only_where_it_helps():
     slow = advice({"training": 60.0, "predicting": 30.0}, "distilbert", 25000)
     assert "BACKBONE=minilm" in slow
     assert "TEST_SIZE=2000" in slow
+
+
+def test_shuffled_batches_are_another_training(backbone, reviews, tmp_path):
+    shuffled = replace(RECIPE, shuffled=True)
+    run = Run(tmp_path / "run")
+    other = trainer_in(run, backbone, reviews, shuffled)
+    assert fingerprint(backbone, reviews, shuffled) != fingerprint(backbone, reviews, RECIPE)
+    lengths = [batch["attention_mask"].sum(-1).max() for batch in other.get_train_dataloader()]
+    assert lengths != sorted(lengths, reverse=True)
+    assert fine_tune(run, other, backbone, reviews, shuffled)["recipe"]["shuffled"]

@@ -28,6 +28,7 @@ from utils.hardware import device, keep_freed_memory, precision, versions
 from utils.inference import Classifier
 from utils.model import CustomHeadDistilBert
 from utils.results import Run, sha256, write_folder
+from utils.sampling import ShuffledBatchesTrainer
 from utils.text import tokenize
 from utils.timing import TextProgress
 
@@ -42,6 +43,7 @@ class Recipe:
     batch_size: int = 16
     warmup: float = 0.1  # share of the steps
     weight_decay: float = 0.01
+    shuffled: bool = False  # batches of similar length in random order, not from long to short
 
 
 def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
@@ -64,11 +66,19 @@ def as_dataset(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame) -> Datas
 
 
 def make_trainer(
-    run: Run, model: CustomHeadDistilBert, backbone: Backbone, reviews: Reviews, recipe: Recipe
+    run: Run,
+    model: CustomHeadDistilBert,
+    backbone: Backbone,
+    reviews: Reviews,
+    recipe: Recipe,
+    **changes,
 ) -> Trainer:
-    """The Trainer of a recipe; its folder, named by the fingerprint, gets a checkpoint an epoch."""
+    """The Trainer of a recipe; its folder, named by the fingerprint, gets a checkpoint an epoch.
+
+    `changes` are TrainingArguments that are to differ from the recipe's, for a comparison.
+    """
     keep_freed_memory()
-    arguments = TrainingArguments(
+    values = dict(
         output_dir=str(run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)),
         seed=recipe.seed,
         num_train_epochs=recipe.epochs,
@@ -93,9 +103,9 @@ def make_trainer(
         disable_tqdm=True,
         report_to="none",
     )
-    trainer = Trainer(
+    trainer = (ShuffledBatchesTrainer if recipe.shuffled else Trainer)(
         model=model,
-        args=arguments,
+        args=TrainingArguments(**{**values, **changes}),
         train_dataset=as_dataset(backbone.tokenizer, reviews.train),
         eval_dataset=as_dataset(backbone.tokenizer, reviews.validation),
         data_collator=DataCollatorWithPadding(backbone.tokenizer),

@@ -1,0 +1,268 @@
+"""Compare ways of training and of predicting, side by side, on reviews of IMDB's lengths.
+
+Example: SOURCE=path/to/imdb python scripts/bench.py
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # engines are compared on the processor
+
+import numpy as np
+import psutil
+
+from utils import InputError, benchmark, engines
+from utils.agreement import agreement
+from utils.backbone import build_model, load_backbone
+from utils.benchmark_report import growth_figure, inference_figure, table, training_figure
+from utils.data import Reviews, load_reviews
+from utils.export import RELEASED
+from utils.hardware import precision, versions
+from utils.results import Run, write
+from utils.settings import set_up
+from utils.training import Recipe, make_trainer
+
+ROUNDS = 3
+TRAINED_ON = {"22M": 48, "66M": 24}  # reviews of a round: three batches
+PREDICTED = 48
+SINGLE = 16
+SEEDS = (42, 43, 44)
+LENGTHS = (64, 128, 256, 512)
+PARTS = ("training", "inference", "growth", "accuracy", "tried")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--part", choices=PARTS, nargs="*", default=PARTS[:3], help="default: the first three"
+    )
+    parts = parser.parse_args().part
+    try:
+        settings = set_up()
+        reviews = load_reviews(settings) if {"inference", "accuracy"} & set(parts) else None
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    about = {"versions": versions(), "why": precision()[1], "rounds": ROUNDS}
+    about["busy_before"] = psutil.cpu_percent(3)
+    if about["busy_before"] > 10:
+        print(f"The processor is {about['busy_before']:.0f}% busy: these timings will be wrong.")
+    about["peak_gflops"] = benchmark.peak_gflops()
+    print(", ".join(f"{k}: {v:,.0f} GFLOP/s at most" for k, v in about["peak_gflops"].items()))
+    if "training" in parts:
+        sizes = {size: training(size, about["peak_gflops"]) for size in TRAINED_ON}
+        save("training", {**about, "sizes": sizes}, training_figure)
+    if "inference" in parts:
+        save("inference", {**about, **inference(reviews, about["peak_gflops"])}, inference_figure)
+    if "growth" in parts:
+        save("growth", {**about, **growth()}, growth_figure)
+    if "accuracy" in parts:
+        save("accuracy", {**about, **accuracy(reviews, settings.backbone)})
+    if "tried" in parts:
+        save("tried", {**about, **tried()})
+    for part in parts:
+        print(table(part, benchmark.FOLDER / f"{part}.json"))
+
+
+def save(part: str, result: dict, figure=None) -> None:
+    """Write the part's JSON and, where there is one, its figure."""
+    text = json.dumps(result, indent=2) + "\n"
+    write(benchmark.FOLDER / f"{part}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    if figure:
+        drawn = figure(result)
+        write(benchmark.FOLDER / f"{part}.png", lambda path: drawn.savefig(path, format="png"))
+
+
+def training(size: str, peak: dict[str, float]) -> dict:
+    """Reviews a second of each way of training, its ratio to the usual, its share of the peak."""
+    lengths = benchmark.review_lengths(TRAINED_ON[size])
+    ways = benchmark.trainings()
+    rounds = benchmark.compare(
+        {name: partial(benchmark.train, size, way, lengths) for name, way in ways.items()}, ROUNDS
+    )
+    # A backward pass multiplies twice as much as the forward pass.
+    gflop = 3 * benchmark.forward_gflop(size, lengths)
+    rows = {}
+    for name, way in ways.items():
+        seconds = float(np.median([found["seconds"] for found in rounds[name]]))
+        rows[name] = {
+            "seconds": [found["seconds"] for found in rounds[name]],
+            "reviews_per_second": len(lengths) / seconds,
+            "share_of_peak": gflop / seconds / peak["bf16" if way.bf16 else "fp32"],
+            "peak_gib": max(found["gib"] for found in rounds[name]),
+        }
+    return {"reviews": len(lengths), "gflop": gflop, "rows": with_ratios(rows)}
+
+
+def inference(reviews: Reviews, peak: dict[str, float]) -> dict:
+    """Each engine's speed at its best batch size, latency, memory, size and agreement."""
+    lengths = benchmark.review_lengths(PREDICTED)
+    texts = engines.random_texts(lengths)
+    single = engines.random_texts(benchmark.review_lengths(SINGLE))
+    validation = reviews.validation["text"].tolist()
+    labels = reviews.validation["label"].to_numpy()
+    gflop = benchmark.forward_gflop("22M", lengths)
+    with tempfile.TemporaryDirectory() as folder:
+        copies = Path(folder)
+        engines.write_copies(copies, reviews.train["text"].tolist()[:100])
+        rounds = benchmark.compare(
+            {name: partial(engines.time_engine, name, copies, texts, single)
+             for name in engines.engines()}, ROUNDS
+        )  # fmt: skip
+        answers = {
+            name: benchmark.in_fresh_process(
+                partial(engines.probabilities, name, copies, validation)
+            )["probabilities"]
+            for name in engines.engines()
+        }
+        exact = np.array(engines.exact_probabilities(validation))
+        rows = {}
+        for name, (_, file) in engines.engines().items():
+            medians = {
+                budget: float(np.median([found["seconds"][budget] for found in rounds[name]]))
+                for budget in rounds[name][0]["seconds"]
+            }
+            best = min(medians, key=medians.get)
+            alone = np.concatenate([found["milliseconds"] for found in rounds[name]])
+            kind = "bf16" if name.endswith("bf16") else "fp32"
+            rows[name] = {
+                "seconds": [found["seconds"] for found in rounds[name]],
+                "batch_tokens": None if name.startswith(("pipeline", "plain")) else best,
+                "reviews_per_second": PREDICTED / medians[best],
+                "share_of_peak": None
+                if name.endswith("int8")
+                else gflop / medians[best] / peak[kind],
+                "milliseconds": {"p50": np.percentile(alone, 50), "p95": np.percentile(alone, 95)},
+                "peak_gib": max(found["gib"] for found in rounds[name]),
+                "megabytes": round(
+                    ((copies if (copies / file).exists() else RELEASED) / file).stat().st_size / 1e6
+                ),
+                "agreement": agreement(labels, exact, np.array(answers[name])),
+            }
+    return {
+        "reviews": PREDICTED,
+        "gflop": gflop,
+        "agreement_on": f"{reviews.title}, {len(validation)} validation reviews",
+        "is_imdb": reviews.name == "imdb",
+        "rows": with_ratios(rows),
+    }
+
+
+def growth() -> dict:
+    """Seconds a review, for training and for prediction, by its length in tokens."""
+    way = list(benchmark.trainings().values())[-1]
+    ours = next(name for name in engines.engines() if name.startswith("ours"))
+    count = 2 * benchmark.BATCH["22M"]
+    cases = {}
+    for length in LENGTHS:
+        cases[f"training {length}"] = partial(benchmark.train, "22M", way, [length] * count)
+        texts = engines.random_texts([length] * count)
+        cases[f"predicting {length}"] = partial(
+            engines.time_engine, ours, RELEASED, texts, texts[:4]
+        )
+    lengths = benchmark.review_lengths(2 * count)
+    texts = engines.random_texts(lengths)
+    cases["training IMDB"] = partial(benchmark.train, "22M", way, lengths)
+    cases["predicting IMDB"] = partial(engines.time_engine, ours, RELEASED, texts, texts[:4])
+    rounds = benchmark.compare(cases, ROUNDS)
+    of_imdb = {}
+    by_length = {"training": {}, "predicting": {}}
+    for name, found in rounds.items():
+        part, length = name.split()
+        seconds = float(np.median([_best(f["seconds"]) for f in found]))
+        if length == "IMDB":
+            of_imdb[part] = seconds / len(lengths)
+        else:
+            by_length[part][length] = seconds / count
+    gflop = benchmark.forward_gflop("22M", lengths) / len(lengths)
+    return {
+        "seconds_a_review": by_length,
+        "seconds_of_imdb_lengths": of_imdb,
+        "gflop_of_imdb_lengths": {"training": 3 * gflop, "predicting": gflop},
+    }
+
+
+def _best(seconds: float | dict[int, float]) -> float:
+    return min(seconds.values()) if isinstance(seconds, dict) else seconds
+
+
+def accuracy(reviews: Reviews, name: str) -> dict:
+    """Validation accuracy of the usual way of training and of ours, for each seed.
+
+    Padding changes no logit, so the usual one is padded to the batch's longest, to save time.
+    """
+    backbone = load_backbone(name)
+    ways = {
+        "usual": {"bf16": False, "train_sampling_strategy": "random", "optim": "adamw_torch"},
+        "ours": {},
+    }
+    rows = {}
+    for seed in SEEDS:
+        recipe = Recipe(backbone.learning_rate, seed)
+        for way, changes in ways.items():
+            model = build_model(backbone, seed)
+            if way == "usual":
+                for layer in model.distilbert.transformer.layer:
+                    layer.attention.dropout.p = 0.1
+            with tempfile.TemporaryDirectory() as folder:
+                run = Run(Path(folder))
+                kept = {"save_strategy": "no", "load_best_model_at_end": False, **changes}
+                trainer = make_trainer(run, model, backbone, reviews, recipe, **kept)
+                minutes = benchmark.seconds_of(trainer.train) / 60
+            epochs = [log for log in trainer.state.log_history if "eval_accuracy" in log]
+            rows[f"{way}, seed {seed}"] = {
+                "minutes": minutes,
+                "accuracy": [float(log["eval_accuracy"]) for log in epochs],
+                "loss": [float(log["eval_loss"]) for log in epochs],
+            }
+            print(f"{way}, seed {seed}: {rows[f'{way}, seed {seed}']}", flush=True)
+    return {"dataset": reviews.title, "reviews": len(reviews.validation), "rows": rows}
+
+
+def tried() -> dict:
+    """torch.compile, which is not taken, with what compiling costs; and where the time goes."""
+    ours = next(name for name in engines.engines() if name.startswith("ours"))
+    way = list(benchmark.trainings().values())[-1]
+    lengths = benchmark.review_lengths(2 * benchmark.BATCH["22M"])
+    texts = engines.random_texts(lengths)
+    cases = {
+        "training": partial(benchmark.train, "22M", way, lengths),
+        "training, compiled": partial(benchmark.train, "22M", replace(way, compile=True), lengths),
+        "predicting": partial(engines.time_engine, ours, RELEASED, texts, texts[:8]),
+        "predicting, compiled": partial(
+            engines.time_engine, "ours, compiled", RELEASED, texts, texts[:8]
+        ),
+    }
+    rows = {}
+    for name, found in benchmark.compare(cases, 1).items():  # compiling takes minutes
+        seconds = float(np.median([_best(f["seconds"]) for f in found]))
+        rows[name] = {
+            "reviews_per_second": len(lengths) / seconds,
+            "warm_up_seconds": float(np.median([f["warm_up"] for f in found])),
+        }
+    profiles = {
+        name: benchmark.in_fresh_process(partial(benchmark.profiled, cases[name]))["shares"]
+        for name in ("training", "predicting")
+    }
+    return {"reviews": len(lengths), "rows": rows, "profiles": profiles}
+
+
+def with_ratios(rows: dict[str, dict]) -> dict[str, dict]:
+    """The rows, each with its speed as a multiple of the first one's."""
+    usual = next(iter(rows.values()))["reviews_per_second"]
+    return {
+        name: {**row, "times_the_first": row["reviews_per_second"] / usual}
+        for name, row in rows.items()
+    }
+
+
+if __name__ == "__main__":
+    main()

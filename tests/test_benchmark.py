@@ -1,0 +1,75 @@
+"""The benchmark measures what it says: same work for all, fresh processes, counted operations."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from utils import benchmark, engines
+from utils.hardware import precision
+from utils.text import tokenize
+
+
+def own_process() -> dict:
+    return {"process": os.getpid()}
+
+
+def test_each_case_of_each_round_runs_in_a_fresh_process():
+    found = benchmark.compare({"one": own_process, "two": own_process}, rounds=2)
+    processes = [result["process"] for results in found.values() for result in results]
+    assert len({*processes, os.getpid()}) == 5
+    assert all(0 < result["gib"] < 100 for results in found.values() for result in results)
+
+
+def test_the_lengths_are_those_of_imdb_reviews_cut_to_the_model():
+    whole = np.array(json.loads((benchmark.FOLDER / "imdb_lengths.json").read_text()))
+    found = benchmark.review_lengths(64)
+    assert len(whole) == 2000
+    assert max(found) == 512
+    assert np.mean(found) == pytest.approx(np.minimum(whole, 512).mean(), rel=0.05)
+    assert found != sorted(found)
+    assert found == benchmark.review_lengths(64)
+
+
+def test_operations_are_those_of_the_matrix_products():
+    dim, hidden, layers, tokens = 384, 1536, 6, 100
+    weights = 4 * dim * dim + 2 * dim * hidden
+    attention = 2 * tokens * dim  # scores and weighted sum, for each token
+    expected = 2 * tokens * layers * (weights + attention) + 2 * dim * 2
+    assert benchmark.forward_gflop("22M", [tokens, tokens]) == pytest.approx(2 * expected / 1e9)
+
+
+def test_the_last_way_of_training_is_the_main_paths():
+    rows = benchmark.trainings()
+    ours = list(rows.values())[-1]
+    assert ours.attention_dropout == 0
+    assert ours.by_length
+    assert ours.keep_memory
+    assert ours.bf16 == (precision()[0] == "bf16")
+    names = list(rows)
+    assert names[0].startswith("usual")
+    assert names[-1].endswith("(ours)")
+
+
+def test_made_up_texts_have_the_lengths_asked_for():
+    lengths = [3, 50, 512]
+    texts = engines.random_texts(lengths)
+    assert tokenize(engines.load_tokenizer(), texts).lengths == lengths
+
+
+def test_engines_without_extras_answer_the_same(tmp_path):
+    texts = ["A moving, clever film.", "Dull and far too long. " * 40]
+    exact = engines.exact_probabilities(texts)
+    assert (exact >= 0.5).tolist() == [True, False]
+    for name in engines.engines():
+        if name.startswith(("pipeline", "plain", "ours")):
+            found = engines.probabilities(name, tmp_path, texts)["probabilities"]
+            assert np.allclose(found, exact, atol=0.02), name
+
+
+def test_an_epoch_is_timed(monkeypatch):
+    monkeypatch.setitem(benchmark.BATCH, "tiny", 2)
+    monkeypatch.setitem(benchmark.SIZES, "tiny", {"dim": 32, "hidden_dim": 64, "n_heads": 4})
+    for way in benchmark.trainings().values():
+        assert 0 < benchmark.train("tiny", way, [8, 12, 20, 9])["seconds"] < 60
