@@ -117,7 +117,7 @@ def _clear_error(name: str) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         raise InputError(
             f"{name} could not be written: {getattr(error, 'strerror', None) or error}. "
-            "Free some space or choose another folder, then run again."
+            "Free some space or choose another folder (of runs: ARTIFACTS), then run again."
         ) from error
 
 
