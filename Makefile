@@ -27,7 +27,7 @@ export: $(INSTALLED)  ## the trained model as a folder and a zip
 release: $(INSTALLED)  ## RUN=imdb-minilm: that run's model becomes artifacts/model
 	@$(BIN)/python scripts/model-export.py --release --run $(or $(RUN),$(error give RUN=imdb-minilm or another run))
 
-bench: $(INSTALLED)  ## speeds of training and of predicting, side by side (20 min on two cores)
+bench: $(INSTALLED)  ## speeds of training and of predicting, side by side (half an hour on two cores)
 	@$(BIN)/pip install --quiet -r requirements-bench.txt
 	@$(BIN)/python scripts/bench.py
 
