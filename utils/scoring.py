@@ -9,7 +9,7 @@ from tqdm import tqdm
 from utils import InputError
 from utils.inference import Classifier
 from utils.results import write
-from utils.tables import Block, read_table, write_table
+from utils.tables import Block, is_unicode, read_table, write_table
 from utils.text import clean
 
 ADDED = {"predicted_label": pa.string(), "score": pa.float64(), "truncated": pa.bool_()}
@@ -98,6 +98,6 @@ def _problem(row: dict, text_column: str) -> str | None:
         return f"its '{text_column}' is no text"
     if not clean(text):
         return f"its '{text_column}' is empty"
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not is_unicode(text):
         return "its encoding is broken, not UTF-8"
     return None

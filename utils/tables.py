@@ -77,7 +77,7 @@ def _read_csv(path: Path) -> Iterator[Block]:
         columns = reader.fieldnames or []
         if len(set(columns)) != len(columns) or not columns:
             raise InputError(f"{path.name}: its first line must name the columns, each once.")
-        if not all(map(_is_unicode, columns)):
+        if not all(map(is_unicode, columns)):
             raise InputError(f"{path.name}: its first line is not UTF-8: save the file as UTF-8.")
 
         def rows():
@@ -210,7 +210,8 @@ def _readable(value):
     return value.encode(errors="keep_bytes").decode(errors="replace")
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether a text holds no lone surrogates, which stand for bytes that were no UTF-8."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
