@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run notebooks train export release bench test test-all
+.PHONY: help run notebooks train export release serve bench loadtest test test-all
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,14 +27,21 @@ export: $(INSTALLED)  ## the trained model as a folder and a zip
 release: $(INSTALLED)  ## RUN=imdb-minilm: that run's model becomes artifacts/model
 	@$(BIN)/python scripts/model-export.py --release --run $(or $(RUN),$(error give RUN=imdb-minilm or another run))
 
+serve: $(INSTALLED)  ## the released model behind a JSON API, and a page: http://127.0.0.1:8000
+	@$(BIN)/python scripts/flask-deployment.py
+
 bench: $(INSTALLED)  ## speeds of training and of predicting, side by side (half an hour on two cores)
 	@$(BIN)/pip install --quiet -r requirements-bench.txt
 	@$(BIN)/python scripts/bench.py
 
+loadtest: $(INSTALLED)  ## the service under load, beside a naive route (six minutes)
+	@$(BIN)/python scripts/loadtest.py
+
 test: $(INSTALLED)  ## the tests, without the slow ones
 	@$(BIN)/python -m pytest
 
-test-all: $(INSTALLED)  ## all tests: the Hub's protocol and every notebook too
+test-all: $(INSTALLED)  ## all tests: the Hub's protocol, the service and every notebook too
+	@$(BIN)/pip install --quiet -r requirements-test.txt
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -m ""

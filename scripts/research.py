@@ -26,7 +26,7 @@ from utils.settings import resolve_path, set_up
 from utils.training import Recipe, fine_tune, load_trained, make_trainer
 
 # What each step changes in the main recipe.
-STEPS = {"plain": {}, "shuffled": {"shuffled": True}}
+STEPS = {"plain": {}, "long_to_short": {"shuffled": False}}
 
 
 def main() -> None:

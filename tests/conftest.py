@@ -22,6 +22,22 @@ PLAIN = [
 ]
 
 
+# What a training leaves behind, as the export needs it.
+TRAINED = {
+    "dataset": "made-up",
+    "backbone": "tiny",
+    "fingerprint": "0" * 16,
+    "recipe": {"learning_rate": 1e-4, "seed": 1, "epochs": 3, "batch_size": 16, "warmup": 0.1,
+               "weight_decay": 0.01},
+    "reviews_sha256": "1" * 64,
+    "training_sha256": "2" * 64,
+    "model_sha256": "3" * 64,
+    "train_reviews": 90,
+    "validation_reviews": 10,
+    "versions": {"torch": "2", "transformers": "5", "precision": "fp32", "processor": "a CPU"},
+}  # fmt: skip
+
+
 def make_reviews(rows: int, seed: int = 0) -> pd.DataFrame:
     """Made-up reviews, sorted by label as IMDB is; words tell the class, so they can be learnt."""
     draw = random.Random(seed)
@@ -63,3 +79,17 @@ def reviews_folder(tmp_path_factory) -> Path:
     make_reviews(400).to_parquet(folder / "train.parquet")
     make_reviews(200, seed=1).to_parquet(folder / "test.parquet")
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_bert, tmp_path_factory) -> Path:
+    """The exported folder of a model on the tiny backbone; not to be changed."""
+    from utils.backbone import build_model, load_backbone
+    from utils.export import export_model
+    from utils.inference import Classifier
+    from utils.results import Run
+
+    backbone = load_backbone(str(tiny_bert))
+    classifier = Classifier(build_model(backbone, seed=0), backbone.tokenizer)
+    run = Run(tmp_path_factory.mktemp("exported") / "made-up-tiny")
+    return export_model(run, classifier, TRAINED, run.folder / "model")

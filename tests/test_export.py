@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import TRAINED
 from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification
 
@@ -25,19 +26,6 @@ from utils.results import Run, sha256
 from utils.settings import ROOT
 
 TEXTS = ["great film.", "the dull story " * 300, "a poor, weak plot!"]
-TRAINED = {
-    "dataset": "made-up",
-    "backbone": "tiny",
-    "fingerprint": "0" * 16,
-    "recipe": {"learning_rate": 1e-4, "seed": 1, "epochs": 3, "batch_size": 16, "warmup": 0.1,
-               "weight_decay": 0.01},
-    "reviews_sha256": "1" * 64,
-    "training_sha256": "2" * 64,
-    "model_sha256": "3" * 64,
-    "train_reviews": 90,
-    "validation_reviews": 10,
-    "versions": {"torch": "2", "transformers": "5", "precision": "fp32", "processor": "a CPU"},
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,13 @@
 """Figures: one look, one hue for each class, titles that state what the numbers say."""
 
+import html
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
@@ -161,3 +163,15 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
     sure = np.mean((probabilities < 0.1) | (probabilities > 0.9))
     axes.set_title(f"{sure:.0%} of the reviews get under 10% or over 90%", pad=22)
     return figure
+
+
+def coloured_words(words: list[dict]) -> str:
+    """HTML of a text whose words, `text` and `weight`, are shaded by their push either way."""
+    strongest = max((abs(word["weight"] or 0) for word in words), default=0) or 1
+    spans = []
+    for word in words:
+        share = (word["weight"] or 0) / strongest
+        red, green, blue = to_rgb(HUES["positive" if share > 0 else "negative"])
+        shade = f"rgba({255 * red:.0f}, {255 * green:.0f}, {255 * blue:.0f}, {abs(share) / 2:.2f})"
+        spans.append(f"<span style='background: {shade}'>{html.escape(word['text'])}</span>")
+    return f"<p style='line-height: 1.9; max-width: 45em'>{' '.join(spans)}</p>"

@@ -75,10 +75,13 @@ class Classifier:
     def predict(self, texts: list[str]) -> list[Prediction]:
         """The label of each text."""
         tokens = tokenize(self.tokenizer, texts)
-        return [
-            Prediction(self.model.config.id2label[int(row.argmax())], float(row.max()), shortened)
-            for row, shortened in zip(self._softmax(tokens), tokens.shortened, strict=True)
-        ]
+        rows = self._softmax(tokens)
+        return [self.prediction(*pair) for pair in zip(rows, tokens.shortened, strict=True)]
+
+    def prediction(self, row: np.ndarray, shortened: bool) -> Prediction:
+        """A row of class probabilities, shape (classes,), as a label and its probability."""
+        label = self.model.config.id2label[int(row.argmax())]
+        return Prediction(label, float(row.max()), shortened)
 
     def probabilities(self, texts: list[str], progress: bool = False) -> np.ndarray:
         """The probability that each text is positive, shape (texts,)."""
@@ -89,19 +92,21 @@ class Classifier:
         out = np.empty((len(tokens.ids), self.model.config.num_labels), dtype=np.float32)
         started, done, shown = time.perf_counter(), 0, 0.0
         total = sum(map(len, tokens.ids))
-        with torch.inference_mode():
-            for rows in batches_by_length(tokens.ids):
-                batch = self.tokenizer.pad(
-                    {"input_ids": [tokens.ids[row] for row in rows]}, return_tensors="pt"
-                ).to(device())
-                logits = self._computes(batch["input_ids"], batch["attention_mask"]).logits
-                out[rows] = logits.softmax(-1).cpu().numpy()
-                done += sum(len(tokens.ids[row]) for row in rows)
-                if progress and (done / total - shown >= 0.1 or done == total):
-                    shown = done / total
-                    left = (time.perf_counter() - started) * (1 / shown - 1)
-                    print(f"predicted {shown:4.0%} of the tokens, {left / 60:.1f} min left")
+        for rows in batches_by_length(tokens.ids):
+            out[rows] = self.softmax([tokens.ids[row] for row in rows])
+            done += sum(len(tokens.ids[row]) for row in rows)
+            if progress and (done / total - shown >= 0.1 or done == total):
+                shown = done / total
+                left = (time.perf_counter() - started) * (1 / shown - 1)
+                print(f"predicted {shown:4.0%} of the tokens, {left / 60:.1f} min left")
         return out
+
+    def softmax(self, ids: list[list[int]]) -> np.ndarray:
+        """Class probabilities of one batch of token ids, shape (texts, classes), float32."""
+        batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(device())
+        with torch.inference_mode():
+            logits = self._computes(batch["input_ids"], batch["attention_mask"]).logits
+            return logits.softmax(-1).cpu().numpy()
 
 
 def _hidden_state_in_fp32(encoder, inputs, output):

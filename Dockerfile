@@ -1,0 +1,21 @@
+# The service and the released model:  docker build -t reviews . && docker run -p 8000:8000 reviews
+FROM python:3.11-slim
+WORKDIR /app
+
+# What the service imports, at the versions that everything else uses; torch for the CPU.
+COPY requirements.txt .
+RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
+    -c requirements.txt torch transformers apiflask waitress prometheus-client
+
+COPY pyproject.toml .
+COPY utils utils
+COPY scripts/flask-deployment.py scripts/
+COPY artifacts/model artifacts/model
+
+RUN useradd --no-create-home reviews
+USER reviews
+ENV HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
+EXPOSE 8000
+HEALTHCHECK --start-period=60s CMD ["python", "-c", \
+    "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/live')"]
+ENTRYPOINT ["python", "scripts/flask-deployment.py", "--host", "0.0.0.0"]

@@ -1,0 +1,54 @@
+"""Serve an exported model over HTTP: a JSON API, and a page to try it.
+
+Example: python scripts/flask-deployment.py --model artifacts/model --port 8000
+Then open http://127.0.0.1:8000, or
+  curl -H 'Content-Type: application/json' -d '{"inputs": "A moving, clever film."}' \\
+      http://127.0.0.1:8000/predict
+
+The environment variable REVIEWS_API_KEY, where it is set, is asked for as a bearer token.
+"""
+
+import argparse
+import logging
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from transformers.utils.logging import disable_progress_bar
+
+from utils import InputError
+from utils.inference import Classifier
+from utils.manifest import check_manifest
+from utils.service.api import create_app
+from utils.service.engine import Engine
+from utils.service.metrics import Metrics
+from utils.service.server import listen, serve
+from utils.settings import ROOT
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", type=Path, default=ROOT / "artifacts" / "model", help="an exported folder"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for other machines too")
+    parser.add_argument("--port", type=int, default=8000, help="0 for any that is free")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    disable_progress_bar()
+    try:
+        engine = Engine(Classifier.from_folder(arguments.model), Metrics())
+        app = create_app(engine, check_manifest(arguments.model))
+        server = listen(app, arguments.host, arguments.port)
+        threading.Thread(target=engine.start, daemon=True).start()  # ready once it is warm
+        serve(server, engine)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The page, in a real browser; skipped where there is none."""
+
+import shutil
+
+import pytest
+
+from utils.service.process import our_service
+
+pytestmark = pytest.mark.slow
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+                None)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def service(exported, tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    with our_service(exported, tmp_path_factory.mktemp("page") / "log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(service):
+    api = pytest.importorskip("playwright.sync_api", reason="make test-all installs it")
+    with api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def page(browser, service):
+    """A page that allows no request to anywhere else, and no error in its console."""
+    page = browser.new_page()
+    problems = []
+    page.on("console", lambda line: line.type == "error" and problems.append(line.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda sent: sent.url.startswith((service.url, "blob:", "data:"))
+            or problems.append(sent.url))  # fmt: skip
+    page.goto(service.url)
+    yield page
+    page.close()
+    assert problems == []
+
+
+def test_a_typed_review_is_read(page):
+    page.get_by_label("Your review").fill("A great film, but a dull end.")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Read it").press("Enter")
+    page.wait_for_selector("#result:visible")
+    assert page.inner_text("#label") in ("Positive", "Negative")
+    assert page.inner_text("#score").startswith("probability ")
+    assert page.inner_text("#words").split() == ["A", "great", "film,", "but", "a", "dull", "end."]
+
+
+def test_an_example_is_one_click_away(page):
+    page.get_by_role("button", name="a pan").click()
+    page.wait_for_selector("#result:visible")
+    assert page.input_value("#review").startswith("Two hours")
+
+
+def test_a_csv_comes_back_labelled_with_its_rows_and_columns(page, tmp_path):
+    source = tmp_path / "mine.csv"
+    source.write_text('id,text\n1,"great, ""moving""\nfilm"\n2,\n3,dull\n4,<br />\n', "utf-8")
+    page.set_input_files("#file", source)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download mine-labelled.csv").click()
+    lines = download.value.path().read_text("utf-8").replace("\r\n", "\n")
+    assert lines.startswith('id,text,predicted_label,score,truncated\n1,"great, ""moving""\nfilm",')
+    assert "\n2,,,,\n3,dull," in lines
+    assert lines.endswith("\n4,<br />,,,\n")
+    assert page.inner_text("#file-state").startswith("4 rows, 2 without")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "empty"),
+        (b"id,name\n1,a\n", "No column text or review, but: id, name"),
+        (b"text\n\xff\xfe\n", "not UTF-8"),
+        (b'text\n"open\n', "broken near character 5, row 2"),
+        (b"text,score\na,1\n", "has a column score"),
+    ],
+)
+def test_a_bad_csv_is_refused_with_its_reason(page, tmp_path, content, problem):
+    source = tmp_path / "mine.csv"
+    source.write_bytes(content)
+    page.set_input_files("#file", source)
+    page.wait_for_selector("#problem:visible")
+    assert problem in page.inner_text("#problem")
+
+
+def test_it_fits_a_phone(page):
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.get_by_label("Your review").fill("great " * 40 + "x" * 200)
+    page.get_by_role("button", name="Read it").click()
+    page.wait_for_selector("#result:visible")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -1,0 +1,212 @@
+"""The service as a process: faults of clients and of its own, and any input the document allows."""
+
+import http.client
+import json
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+
+from utils import InputError
+from utils.inference import Classifier
+from utils.manifest import check_manifest
+from utils.service import server as server_module
+from utils.service.api import create_app
+from utils.service.engine import Engine
+from utils.service.guard import MAX_BODY
+from utils.service.metrics import Metrics
+from utils.service.process import Service, our_service
+from utils.service.server import listen
+
+pytestmark = pytest.mark.slow
+TEXTS = [f"{word} film with a {word} story" for word in ("great", "dull", "warm", "weak")]
+
+
+@pytest.fixture(scope="module")
+def service(exported, tmp_path_factory):
+    with our_service(exported, tmp_path_factory.mktemp("service") / "log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def expected(exported):
+    """The direct prediction of each of TEXTS."""
+    predictions = Classifier.from_folder(exported).predict(TEXTS)
+    return dict(zip(TEXTS, predictions, strict=True))
+
+
+def is_right(answer: list[dict], prediction) -> bool:
+    [row] = answer
+    return row["label"] == prediction.label and abs(row["score"] - prediction.score) < 0.01
+
+
+def connect(service) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=60)
+
+
+def answer_to(connection: socket.socket) -> tuple[int, dict]:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response.status, json.loads(response.read())
+
+
+def pieces_until_cut_off(connection: socket.socket, piece: bytes, pause: float) -> int:
+    """How many could be sent; 20 seconds at most."""
+    sent, end = 0, time.monotonic() + 20
+    try:
+        while time.monotonic() < end:
+            connection.sendall(piece)
+            sent += 1
+            time.sleep(pause)
+    except OSError:
+        return sent
+    pytest.fail(f"not cut off after {sent} pieces")
+
+
+def still_answers(service, expected):
+    answer = httpx.post(f"{service.url}/predict", json={"inputs": TEXTS[0]})
+    assert is_right(answer.json(), expected[TEXTS[0]])
+
+
+def test_what_is_not_http_or_too_large_is_refused_as_json(service, expected):
+    long = b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 20_000 + b"\r\n\r\n"
+    for sent, status in ((b"hello\r\n\r\n", 400), (long, 431)):
+        with connect(service) as connection:
+            connection.sendall(sent)
+            found, body = answer_to(connection)
+            assert found == status
+            assert body["message"]
+    still_answers(service, expected)
+
+
+def test_a_body_that_never_ends_is_cut_off(service, expected):
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with connect(service) as connection:
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        sent = pieces_until_cut_off(connection, b"400\r\n" + b"x" * 1024 + b"\r\n", 0.001)
+    assert sent * 1024 < 50 * MAX_BODY
+    with connect(service) as connection:
+        connection.sendall(head + b"Content-Length: 99999999\r\n\r\n")
+        assert answer_to(connection)[0] == 413
+    still_answers(service, expected)
+
+
+def test_clients_that_hang_up_harm_nobody(service, expected):
+    body = json.dumps({"inputs": ["a dull story " * 400] * 10}).encode()
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    for number in range(20):
+        connection = connect(service)
+        connection.sendall(whole if number % 2 else whole[: len(whole) // 2])
+        connection.close()
+    still_answers(service, expected)
+    end = time.monotonic() + 30
+    while "reviews_waiting_texts 0.0" not in httpx.get(f"{service.url}/metrics").text:
+        assert time.monotonic() < end, "work of clients that are gone stays in the queue"
+        time.sleep(0.1)
+
+
+def test_a_request_that_arrives_byte_by_byte_is_cut_off(exported, monkeypatch):
+    monkeypatch.setattr(server_module, "RECEIVE_SECONDS", 2)
+    engine = Engine(Classifier.from_folder(exported), Metrics())
+    server = listen(create_app(engine, check_manifest(exported)), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    with socket.create_connection(("127.0.0.1", int(server.effective_port))) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
+        assert pieces_until_cut_off(connection, b"x", 0.1) < 150  # of 1,000
+    server.trigger.pull_trigger(lambda: server.asyncore.close_all(server._map))
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_an_address_in_use_is_an_error_that_names_it(service, exported):
+    engine = Engine(Classifier.from_folder(exported), Metrics())
+    with pytest.raises(InputError, match=f"127.0.0.1:{service.port} cannot be listened at"):
+        listen(create_app(engine, check_manifest(exported)), "127.0.0.1", service.port)
+
+
+class Clients:
+    """Threads that ask until the service is gone, each counting what it got."""
+
+    def __init__(self, url: str, expected: dict, count: int = 16):
+        self.url, self.expected = url, expected
+        self.outcomes: list[str] = []
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._ask, args=[n]) for n in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def _ask(self, number: int) -> None:
+        with httpx.Client(timeout=60) as client:
+            while not self.stopping.is_set():
+                text = TEXTS[number % len(TEXTS)]
+                try:
+                    answer = client.post(f"{self.url}/predict", json={"inputs": text})
+                except httpx.ConnectError:
+                    self.outcomes.append("not accepted")
+                    return
+                except httpx.HTTPError as error:
+                    self.outcomes.append(f"lost: {error!r}")
+                    return
+                if answer.status_code == 200:
+                    right = is_right(answer.json(), self.expected[text])
+                    self.outcomes.append("right" if right else f"wrong: {answer.text}")
+                else:
+                    self.outcomes.append(str(answer.status_code))
+
+    def finish(self) -> set[str]:
+        for thread in self.threads:
+            thread.join(60)
+        return set(self.outcomes)
+
+
+def test_sigterm_under_load_loses_nothing_that_was_accepted(exported, expected, tmp_path):
+    service = Service(exported, tmp_path / "log")
+    clients = Clients(service.url, expected)
+    time.sleep(2)
+    assert service.stop() == 0
+    found = clients.finish()
+    assert clients.outcomes.count("right") > 50
+    assert found <= {"right", "503", "not accepted"}
+    assert "stopped" in service.log.read_text()
+
+
+def test_after_kill_9_a_restart_answers_rightly(exported, expected, tmp_path):
+    service = Service(exported, tmp_path / "log")
+    clients = Clients(service.url, expected)
+    time.sleep(1)
+    service.process.kill()
+    service.process.wait(30)
+    assert not [outcome for outcome in clients.finish() if outcome.startswith("wrong")]
+    with our_service(exported, tmp_path / "log", port=service.port) as again:
+        still_answers(again, expected)
+
+
+def test_no_input_that_the_document_describes_or_forbids_breaks_it(service):
+    """schemathesis draws requests from the served OpenAPI document, right and wrong ones."""
+    schemathesis = pytest.importorskip("schemathesis", reason="make test-all installs it")
+    from hypothesis import HealthCheck, given, settings
+
+    schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
+    operations = [operation.ok() for operation in schema.get_all_operations()]
+    assert {operation.path for operation in operations} >= {"/predict", "/explain", "/info"}
+    modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
+    for operation in operations:
+        for mode in modes:
+            try:
+                strategy = operation.as_strategy(generation_mode=mode)
+            except Exception:
+                continue
+
+            @settings(max_examples=60, deadline=None, derandomize=True,
+                      suppress_health_check=list(HealthCheck))  # fmt: skip
+            @given(case=strategy)
+            def check(case):
+                response = case.call()
+                assert response.status_code < 500, f"{case.as_curl_command()}: {response.text}"
+                assert response.headers["Content-Type"][0].startswith("application/json")
+
+            check()

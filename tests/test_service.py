@@ -1,0 +1,355 @@
+"""The service: what it answers, what it refuses, and how its engine treats the work."""
+
+import hmac
+import json
+import logging
+import threading
+import time
+from concurrent.futures import CancelledError, wait
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+
+from utils.attribution import explain
+from utils.hardware import device
+from utils.inference import Classifier
+from utils.manifest import check_manifest
+from utils.service import api, guard
+from utils.service.api import create_app
+from utils.service.engine import DeadlinePassed, Engine, Overloaded
+from utils.service.guard import KEY, MAX_BODY
+from utils.service.metrics import Metrics
+from utils.service.schemas import MAX_CHARACTERS, MAX_ITEMS
+from utils.text import tokenize
+
+TEXTS = ["great film.", "the dull story " * 300, "a poor, weak plot!"]
+
+
+@pytest.fixture(scope="module")
+def classifier(exported):
+    return Classifier.from_folder(exported)
+
+
+@pytest.fixture
+def engine(classifier):
+    engine = Engine(classifier, Metrics())
+    engine.start()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def shared_client(classifier, exported):
+    """Of an engine that no test changes."""
+    engine = Engine(classifier, Metrics())
+    engine.start()
+    yield create_app(engine, check_manifest(exported)).test_client()
+    engine.close()
+
+
+@pytest.fixture
+def app(engine, exported):
+    return create_app(engine, check_manifest(exported))
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+class Gate:
+    """Holds an engine's worker until it is opened, so that a test decides what waits together."""
+
+    def __init__(self, engine):
+        self.opened = threading.Event()
+        reached = threading.Event()
+        later = time.monotonic() + 60
+        self.future = engine.call(lambda: (reached.set(), self.opened.wait(30)), 1, later)
+        assert reached.wait(30)
+
+    def open(self):
+        self.opened.set()
+        self.future.result(30)
+
+
+def in_a_minute():
+    return time.monotonic() + 60
+
+
+def test_one_text_gets_one_prediction_and_a_list_one_for_each_in_order(shared_client, classifier):
+    one = shared_client.post("/predict", json={"inputs": TEXTS[1]})
+    several = shared_client.post("/predict", json={"inputs": TEXTS})
+    expected = classifier.predict(TEXTS)
+    assert one.status_code == several.status_code == 200
+    assert [row["truncated"] for [row] in several.json] == [False, True, False]
+    for [row], direct in zip([one.json, *several.json], [expected[1], *expected], strict=True):
+        assert row["label"] == direct.label
+        assert row["score"] == pytest.approx(direct.score, abs=0.01)  # bf16, where there is
+
+
+def test_each_word_gets_a_weight_and_what_a_cut_left_out_none(shared_client):
+    answer = shared_client.post("/explain", json={"inputs": "great<br />film, but dull."}).json
+    assert [word["text"] for word in answer["words"]] == ["great", "film,", "but", "dull."]
+    assert all(isinstance(word["weight"], float) for word in answer["words"])
+    long = shared_client.post("/explain", json={"inputs": TEXTS[1]}).json
+    assert long["truncated"] is True
+    cut = [word["weight"] is None for word in long["words"]]
+    assert not cut[0]
+    assert not cut[-1]
+    assert sum(cut) == 900 - 510
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "reason"),
+    [
+        (b"{", "application/json", 400, ""),
+        (b"\xff", "application/json", 400, ""),
+        (b"{}", "text/plain", 415, "Content-Type"),
+        (b"inputs=a", "application/x-www-form-urlencoded", 415, "Content-Type"),
+        (b"x" * (MAX_BODY + 1), "application/json", 413, "body"),
+        (b"{}", "application/json", 422, "required"),
+        (b"[]", "application/json", 422, "dictionary"),
+        (b"null", "application/json", 422, "required"),
+        (b'{"inputs": 1}', "application/json", 422, "text or a list"),
+        (b'{"inputs": ""}', "application/json", 422, "at least 1"),
+        (b'{"inputs": " <br /> "}', "application/json", 422, "empty"),
+        (b'{"inputs": []}', "application/json", 422, "at least 1"),
+        (b'{"inputs": ["a", 1]}', "application/json", 422, "string"),
+        (b'{"inputs": ["a", "\\ud800"]}', "application/json", 422, "unicode"),
+        (b'{"inputs": "a", "more": 1}', "application/json", 422, "Extra"),
+        (json.dumps({"inputs": ["a"] * (MAX_ITEMS + 1)}).encode(), "application/json", 422, "32"),
+        (json.dumps({"inputs": "a" * (MAX_CHARACTERS + 1)}).encode(), "application/json", 422,
+         "20000"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("route", ["/predict", "/explain"])
+def test_a_bad_request_is_refused_with_its_reason_as_json(
+    shared_client, route, body, kind, status, reason
+):
+    answer = shared_client.post(route, data=body, content_type=kind)
+    if route == "/explain" and reason in ("32", "text or a list"):
+        reason = "string"  # it takes no lists
+    if route == "/explain" and b"[" in body and status == 422 and body != b"[]":
+        reason = "string"
+    assert answer.status_code == status
+    assert answer.is_json
+    assert reason in json.dumps(answer.json)
+
+
+def test_a_words_weight_is_what_the_logits_lose_with_a_little_less_of_it(classifier):
+    """Against a numerical derivative, in float64."""
+    exact = Classifier(deepcopy(classifier.model).double(), classifier.tokenizer, torch.float64)
+    _, words = explain(exact, "great film, dull")
+    ids = tokenize(exact.tokenizer, ["great film, dull"]).ids[0]
+    embeddings = exact.model.get_input_embeddings()(torch.tensor([ids], device=device())).detach()
+
+    def difference(scale, tokens):
+        scaled = embeddings.clone()
+        scaled[0, tokens] *= scale
+        with torch.no_grad():
+            logits = exact.model(inputs_embeds=scaled).logits[0]
+        return (logits[1] - logits[0]).item()
+
+    for word, tokens in zip(words, ([1], [2, 3], [4]), strict=True):  # the comma is a token
+        slope = (difference(1.001, tokens) - difference(0.999, tokens)) / 0.002
+        assert word.weight == pytest.approx(slope, rel=1e-4)
+
+
+def test_unknown_routes_and_methods_are_refused_as_json(shared_client):
+    assert shared_client.get("/nothing").json["message"] == "Not Found"
+    answer = shared_client.get("/predict")
+    assert answer.status_code == 405
+    assert answer.is_json
+
+
+def test_every_answer_has_the_security_headers_and_none_allows_other_origins(shared_client):
+    for answer in (
+        shared_client.get("/"),
+        shared_client.get("/health/live"),
+        shared_client.get("/nothing"),
+        shared_client.post("/predict", json={"inputs": "great"}, headers={"Origin": "http://evil"}),
+    ):
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+
+
+def test_a_key_is_asked_for_where_one_is_set(engine, exported, monkeypatch):
+    monkeypatch.setenv(KEY, "secret")
+    compared = []
+    real = hmac.compare_digest
+    monkeypatch.setattr(guard.hmac, "compare_digest", lambda *a: compared.append(a) or real(*a))
+    client = create_app(engine, check_manifest(exported)).test_client()
+    body = {"inputs": "great"}
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer é"}):
+        answer = client.post("/predict", json=body, headers=headers)
+        assert answer.status_code == 401
+        assert answer.is_json
+    good = {"Authorization": "Bearer secret"}
+    assert client.post("/predict", json=body, headers=good).status_code == 200
+    assert compared
+    assert client.get("/metrics").status_code == 401
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_info_names_the_model_and_its_limits(shared_client, exported):
+    info = shared_client.get("/info").json
+    assert info["model_sha256"] == check_manifest(exported)["sha256"]["model.safetensors"]
+    assert info["labels"] == ["NEGATIVE", "POSITIVE"]
+    assert info["limits"]["max_items"] == MAX_ITEMS
+
+
+def test_metrics_count_requests_by_route_and_status(client):
+    client.post("/predict", json={"inputs": "great"})
+    client.post("/predict", json={})
+    found = client.get("/metrics").text
+    assert 'reviews_requests_total{route="/predict",status="200"} 1.0' in found
+    assert 'reviews_requests_total{route="/predict",status="422"} 1.0' in found
+
+
+def test_reviews_are_never_logged_even_where_something_breaks(app, engine, caplog, monkeypatch):
+    review = "a secret review"
+
+    def broken(*_):
+        raise RuntimeError(f"cannot read: {review}")
+
+    client = app.test_client()
+    with caplog.at_level(logging.DEBUG):
+        client.post("/predict", json={"inputs": review})
+        monkeypatch.setattr(engine.classifier, "softmax", broken)
+        answer = client.post("/predict", json={"inputs": review})
+    assert answer.status_code == 500
+    assert answer.json == {"message": "Internal Server Error", "detail": {}}
+    assert "RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_text_that_breaks_the_model_leaves_the_others_of_its_batch_answered(
+    engine, classifier, monkeypatch
+):
+    real = classifier.softmax
+    bad = [7, 7, 7]
+
+    def softmax(ids):
+        if bad in ids:
+            raise RuntimeError("boom")
+        return real(ids)
+
+    monkeypatch.setattr(classifier, "softmax", softmax)
+    gate = Gate(engine)
+    futures = engine.predict([[2, 9, 3], bad, [2, 10, 3]], in_a_minute())
+    gate.open()
+    wait(futures, 30)
+    assert isinstance(futures[1].exception(), RuntimeError)
+    for future, ids in ((futures[0], [2, 9, 3]), (futures[2], [2, 10, 3])):
+        assert np.allclose(future.result(), real([ids])[0], atol=0.01)
+    assert engine.alive
+
+
+def test_what_waits_together_is_computed_together_the_oldest_and_its_like(
+    engine, classifier, monkeypatch
+):
+    batches, real = [], classifier.softmax
+    monkeypatch.setattr(
+        classifier, "softmax", lambda ids: batches.append([len(row) for row in ids]) or real(ids)
+    )
+    gate = Gate(engine)
+    lengths = [400, 5, 420, 6, 410, 5, 430]
+    futures = [engine.predict([[1] * n], in_a_minute())[0] for n in lengths]
+    gate.open()
+    wait(futures, 30)
+    assert batches[0][0] == 400
+    assert sorted(batches[0]) == [400, 410, 420, 430]
+    assert sorted(n for batch in batches for n in batch) == sorted(lengths)
+
+
+def test_late_and_cancelled_work_is_dropped_and_not_computed(engine, classifier, monkeypatch):
+    computed, real = [], classifier.softmax
+    monkeypatch.setattr(classifier, "softmax", lambda ids: computed.extend(ids) or real(ids))
+    gate = Gate(engine)
+    [late] = engine.predict([[2, 9, 3]], time.monotonic() + 0.01)
+    [gone] = engine.predict([[2, 10, 3]], in_a_minute())
+    [kept] = engine.predict([[2, 11, 3]], in_a_minute())
+    gone.cancel()
+    time.sleep(0.02)
+    gate.open()
+    kept.result(30)
+    with pytest.raises(DeadlinePassed):
+        late.result(30)
+    with pytest.raises(CancelledError):
+        gone.result(30)
+    assert computed == [[2, 11, 3]]
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back(engine, client):
+    gate = Gate(engine)
+    engine._tokens_per_second = 100.0
+    [first] = engine.predict([[1] * 300], in_a_minute())
+    with pytest.raises(Overloaded):
+        engine.predict([[1] * 300], in_a_minute())
+    answer = client.post("/predict", json={"inputs": "great " * 300})
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "3"
+    assert answer.is_json
+    gate.open()
+    first.result(30)
+    assert client.post("/predict", json={"inputs": "great"}).status_code == 200
+
+
+def test_more_requests_than_slots_are_refused(app, monkeypatch, engine, exported):
+    monkeypatch.setattr(api, "MAX_REQUESTS", 0)
+    answer = create_app(engine, check_manifest(exported)).test_client().post(
+        "/predict", json={"inputs": "great"}
+    )  # fmt: skip
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_past_the_deadline_the_answer_is_504_and_the_work_is_given_up(engine, exported):
+    client = create_app(engine, check_manifest(exported), deadline_seconds=0.2).test_client()
+    gate = Gate(engine)
+    answer = client.post("/predict", json={"inputs": "great"})
+    assert answer.status_code == 504
+    assert answer.is_json
+    gate.open()
+    assert client.post("/predict", json={"inputs": "great"}).status_code == 200
+    assert engine.metrics.dropped._value.get() == 1
+
+
+def test_work_is_given_up_where_the_client_is_gone(engine, client):
+    gate = Gate(engine)
+    started = time.monotonic()
+    gone = {"waitress.client_disconnected": lambda: True}
+    client.post("/predict", json={"inputs": "great"}, environ_overrides=gone)
+    assert time.monotonic() - started < 5
+    gate.open()
+    engine.predict([[2, 9, 3]], in_a_minute())[0].result(30)
+    assert engine.metrics.dropped._value.get() == 1
+
+
+def test_closing_answers_what_waits_and_takes_no_more(engine, client):
+    gate = Gate(engine)
+    [waiting] = engine.predict([[2, 9, 3]], in_a_minute())
+    engine.close()
+    assert client.get("/health/ready").status_code == 503
+    assert client.get("/health/live").status_code == 200
+    assert client.post("/predict", json={"inputs": "great"}).status_code == 503
+    gate.open()
+    assert waiting.result(30).shape == (2,)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_worker_shows_in_its_health(engine, client, monkeypatch):
+    monkeypatch.setattr(engine, "_take", lambda: 1 / 0)
+    engine.predict([[2, 9, 3]], in_a_minute())
+    engine._worker.join(30)
+    assert client.get("/health/live").status_code == 503
+    assert client.get("/health/ready").status_code == 503
+
+
+def test_before_the_warm_up_it_is_alive_and_not_ready(classifier, exported):
+    client = create_app(Engine(classifier, Metrics()), check_manifest(exported)).test_client()
+    assert client.get("/health/live").status_code == 200
+    assert client.get("/health/ready").status_code == 503

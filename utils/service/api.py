@@ -1,0 +1,177 @@
+"""The routes: what is asked is checked, handed to the engine, and waited for until the deadline."""
+
+import threading
+import time
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from apiflask import APIFlask, HTTPError
+from flask import Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from utils.attribution import explain
+from utils.hardware import precision
+from utils.service.engine import DeadlinePassed, Engine, Overloaded
+from utils.service.guard import MAX_BODY, Service, guard, key_check
+from utils.service.schemas import (
+    MAX_CHARACTERS,
+    MAX_ITEMS,
+    ExplainIn,
+    ExplainOut,
+    HealthOut,
+    InfoOut,
+    PredictIn,
+    PredictOut,
+)
+from utils.settings import ROOT
+from utils.text import MAX_TOKENS, tokenize
+
+DEADLINE_SECONDS = 10.0
+MAX_REQUESTS = 56  # at work or waiting at once: fewer than the server's threads
+
+
+def create_app(
+    engine: Engine, manifest: dict, deadline_seconds: float = DEADLINE_SECONDS
+) -> APIFlask:
+    """The service of one engine; `manifest` is that of its model's folder.
+
+    Where the environment variable REVIEWS_API_KEY is set, /predict, /explain, /info and /metrics
+    ask for it as a bearer token.
+    """
+    app = Service(__name__, title="Movie review sentiment", version=_version(), docs_path=None)
+    guard(app, engine)
+    app.json.sort_keys = False
+    classifier, metrics = engine.classifier, engine.metrics
+    slots = threading.BoundedSemaphore(MAX_REQUESTS)
+    protected = key_check(app)
+    refusals = {400: "Not JSON", 413: f"A body over {MAX_BODY:,} bytes", 415: "Not sent as JSON",
+                429: "Too many requests at once", 500: "Our mistake",
+                503: "The queue is full, or the service stops", 504: "Too late"}  # fmt: skip
+
+    @contextmanager
+    def a_slot() -> Iterator[float]:
+        """One of the requests at work; gives its deadline, and turns refusals into answers."""
+        deadline = time.monotonic() + deadline_seconds
+        if not slots.acquire(blocking=False):
+            metrics.refused.inc()
+            raise HTTPError(429, "Too many requests at once.", headers={"Retry-After": "1"})
+        try:
+            yield deadline
+        except Overloaded as error:
+            headers = {"Retry-After": str(error.retry_after)}
+            raise HTTPError(503, "Too much is waiting already.", headers=headers) from error
+        except DeadlinePassed as error:
+            raise HTTPError(504, f"No answer within {deadline_seconds:g} s.") from error
+        finally:
+            slots.release()
+
+    @app.get("/")
+    @app.doc(hide=True)
+    def page():
+        return app.send_static_file("index.html")
+
+    @app.post("/predict")
+    @protected
+    @app.input(PredictIn)
+    @app.output(PredictOut)
+    @app.doc(summary="Label reviews", responses=refusals)
+    def predict(json_data: PredictIn):
+        several = isinstance(json_data.inputs, list)
+        texts = json_data.inputs if several else [json_data.inputs]
+        with a_slot() as deadline:
+            tokens = tokenize(classifier.tokenizer, texts)
+            rows = _results(engine.predict(tokens.ids, deadline), deadline)
+        found = [
+            [asdict(classifier.prediction(row, shortened))]
+            for row, shortened in zip(rows, tokens.shortened, strict=True)
+        ]
+        return PredictOut(found if several else found[0])
+
+    @app.post("/explain")
+    @protected
+    @app.input(ExplainIn)
+    @app.output(ExplainOut)
+    @app.doc(summary="Label a review and weigh its words", responses=refusals)
+    def explain_one(json_data: ExplainIn):
+        text = json_data.inputs
+        with a_slot() as deadline:
+            # A pass forward and one back, in fp32, take about as long as six of our predictions.
+            tokens = 6 * len(tokenize(classifier.tokenizer, [text]).ids[0])
+            future = engine.call(lambda: explain(classifier, text), tokens, deadline)
+            prediction, words = _results([future], deadline)[0]
+        return asdict(prediction) | {"words": [asdict(word) for word in words]}
+
+    @app.get("/health/live")
+    @app.output(HealthOut)
+    @app.doc(
+        summary="Whether the process works; if not, restart it", responses={503: "It does not"}
+    )
+    def live():
+        return _health("alive", engine.alive)
+
+    @app.get("/health/ready")
+    @app.output(HealthOut)
+    @app.doc(summary="Whether to send requests now", responses={503: "Not yet, or not any more"})
+    def ready():
+        return _health("ready", engine.ready and engine.alive and not engine.closing)
+
+    @app.get("/info")
+    @protected
+    @app.output(InfoOut)
+    @app.doc(summary="The model and the limits")
+    def info():
+        return {
+            "version": app.version,
+            "model": manifest["run"]["backbone"],
+            "trained_on": manifest["run"]["dataset"],
+            "labels": list(classifier.model.config.id2label.values()),
+            "model_sha256": manifest["sha256"]["model.safetensors"],
+            "precision": precision()[0],
+            "limits": {
+                "max_items": MAX_ITEMS,
+                "max_characters": MAX_CHARACTERS,
+                "max_body_bytes": MAX_BODY,
+                "max_tokens": MAX_TOKENS,
+                "deadline_seconds": deadline_seconds,
+            },
+        }
+
+    @app.get("/metrics")
+    @protected
+    @app.doc(summary="Counters, for Prometheus", hide=True)
+    def counters():
+        return Response(generate_latest(metrics.registry), mimetype=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _results(futures: list[Future], deadline: float) -> list:
+    """The futures' results; all are cancelled where they are late or their client is gone.
+
+    Raises DeadlinePassed, or what the first of them raised.
+    """
+    gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    pending = set(futures)
+    try:
+        while pending:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise DeadlinePassed
+            if gone():
+                raise HTTPError(408, "The client is gone.")
+            pending = wait(pending, min(left, 0.1)).not_done
+        return [future.result() for future in futures]
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _health(word: str, good: bool):
+    return ({"status": word}, 200) if good else ({"status": f"not {word}"}, 503)
+
+
+def _version() -> str:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

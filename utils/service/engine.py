@@ -1,0 +1,172 @@
+"""One worker that computes for many callers: a bounded queue, batches of similar length."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from utils.inference import BATCH_TOKENS, Classifier
+from utils.service.metrics import Metrics
+
+QUEUE_SECONDS = 4.0  # of work that may wait, at the speed measured
+WAIT_SECONDS = 0.005  # for company, before an idle worker begins
+
+
+class Overloaded(Exception):
+    """More work waits than is allowed; `retry_after` is in whole seconds."""
+
+    def __init__(self, retry_after: int):
+        super().__init__(f"try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class DeadlinePassed(Exception):
+    """The answer would come too late, so it was not computed."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A text's token ids, or a function to call instead, and the future of its answer."""
+
+    tokens: int
+    deadline: float  # of time.monotonic
+    ids: list[int] | None = None
+    function: Callable | None = None
+    future: Future = field(default_factory=Future)
+
+
+class Engine:
+    """A single thread that predicts whatever waits, so that the cores are not fought over.
+
+    The oldest text is always in the next batch, with those nearest to it in length as far as
+    BATCH_TOKENS goes. What is cancelled or late is dropped before it costs anything.
+    """
+
+    def __init__(self, classifier: Classifier, metrics: Metrics):
+        self.classifier, self.metrics = classifier, metrics
+        self.ready = False
+        self._waiting: list[Job] = []
+        self._changed = threading.Condition()
+        self.closing = False
+        self._tokens_per_second = 0.0
+        self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
+        metrics.waiting.set_function(lambda: len(self._waiting))
+
+    def start(self) -> None:
+        """Warm up with batches of several lengths, measuring the speed, and take work."""
+        word = self.classifier.tokenizer.unk_token_id
+        for length in (16, 128, 512, 512):
+            batch = [[word] * length] * max(1, BATCH_TOKENS // length)
+            started = time.perf_counter()
+            self.classifier.softmax(batch)
+            speed = sum(map(len, batch)) / (time.perf_counter() - started)
+        self._tokens_per_second = speed
+        self._worker.start()
+        self.ready = True
+
+    @property
+    def alive(self) -> bool:
+        """False once the worker has died; only a restart helps then."""
+        return not self.ready or self.closing or self._worker.is_alive()
+
+    def predict(self, ids: list[list[int]], deadline: float) -> list[Future]:
+        """Futures of each text's class probabilities, shape (classes,).
+
+        Raises Overloaded where too much waits already; then none of the texts is taken.
+        """
+        return self._add([Job(len(row), deadline, ids=row) for row in ids])
+
+    def call(self, function: Callable, tokens: int, deadline: float) -> Future:
+        """The future of `function()`, run alone by the worker; it counts as so many tokens."""
+        return self._add([Job(tokens, deadline, function=function)])[0]
+
+    def _add(self, jobs: list[Job]) -> list[Future]:
+        with self._changed:
+            self._drop()
+            seconds = sum(job.tokens for job in self._waiting) / self._tokens_per_second
+            more = sum(job.tokens for job in jobs) / self._tokens_per_second
+            # One request is taken however long it is, as long as nothing else waits.
+            if self.closing or (self._waiting and seconds + more > QUEUE_SECONDS):
+                self.metrics.refused.inc()
+                raise Overloaded(max(1, math.ceil(seconds)))
+            self._waiting += jobs
+            self._changed.notify()
+        return [job.future for job in jobs]
+
+    def close(self) -> None:
+        """Take no more work; what waits is still answered."""
+        with self._changed:
+            self.closing = True
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self.closing:
+                    self._changed.wait()
+                if not self._waiting:
+                    return
+                if len(self._waiting) == 1 and not self.closing:
+                    self._changed.wait(WAIT_SECONDS)
+                batch = self._take()
+            if batch:
+                self._answer(batch)
+
+    def _drop(self) -> None:
+        """Forget the jobs that nobody waits for any more."""
+        now = time.monotonic()
+        kept = []
+        for job in self._waiting:
+            if job.deadline > now and not job.future.cancelled():
+                kept.append(job)
+                continue
+            self.metrics.dropped.inc()
+            if job.future.set_running_or_notify_cancel():  # else it was cancelled
+                job.future.set_exception(DeadlinePassed())
+        self._waiting = kept
+
+    def _take(self) -> list[Job]:
+        self._drop()
+        if not self._waiting:
+            return []
+        oldest = self._waiting[0]
+        batch, longest = [oldest], oldest.tokens
+        if oldest.function is None:
+            texts = [job for job in self._waiting[1:] if job.function is None]
+            for job in sorted(texts, key=lambda job: abs(job.tokens - oldest.tokens)):
+                if (len(batch) + 1) * max(longest, job.tokens) > BATCH_TOKENS:
+                    break
+                batch.append(job)
+                longest = max(longest, job.tokens)
+        taken = set(batch)
+        self._waiting = [job for job in self._waiting if job not in taken]
+        return [job for job in batch if job.future.set_running_or_notify_cancel()]
+
+    def _answer(self, batch: list[Job]) -> None:
+        if batch[0].function is not None:
+            _settle(batch[0].future, batch[0].function)
+            return
+        started = time.perf_counter()
+        try:
+            rows = self.classifier.softmax([job.ids for job in batch])
+        except Exception:
+            # One text may be the cause: each is tried alone, so that the others are answered.
+            for job in batch:
+                _settle(job.future, lambda job=job: self.classifier.softmax([job.ids])[0])
+            return
+        tokens = sum(job.tokens for job in batch)
+        speed = tokens / (time.perf_counter() - started)
+        self._tokens_per_second += 0.1 * (speed - self._tokens_per_second)
+        self.metrics.batch_texts.observe(len(batch))
+        self.metrics.tokens.inc(tokens)
+        for job, row in zip(batch, rows, strict=True):
+            job.future.set_result(row)
+
+
+def _settle(future: Future, function: Callable) -> None:
+    try:
+        future.set_result(function())
+    except Exception as error:
+        future.set_exception(error)

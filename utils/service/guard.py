@@ -1,0 +1,80 @@
+"""What every request passes: early refusals, the key, security headers, a log without reviews."""
+
+import hmac
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable
+
+from apiflask import APIFlask, HTTPError, HTTPTokenAuth
+from flask import Response, g, request
+
+from utils.service.engine import Engine
+
+KEY = "REVIEWS_API_KEY"  # the environment variable with the key, where one is asked for
+MAX_BODY = 64 * 1024
+
+# The page needs its own script and style, and nothing from elsewhere.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+log = logging.getLogger("reviews")
+
+
+class Service(APIFlask):
+    """A Flask application whose log of exceptions holds no review."""
+
+    def log_exception(self, exc_info) -> None:
+        """Log the kind of an exception and where it arose; its message may quote a text."""
+        where = "".join(traceback.format_tb(exc_info[2]))
+        log.error("%s at %s\n%s", exc_info[0].__name__, request.path, where)
+
+
+def guard(app: APIFlask, engine: Engine) -> None:
+    """Refuse early what no route could take; send headers, count and log every answer."""
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    metrics = engine.metrics
+
+    @app.before_request
+    def refuse_early():
+        g.started = time.perf_counter()
+        if request.method == "POST" and request.url_rule:
+            if (request.content_length or 0) > MAX_BODY:
+                raise HTTPError(413, f"The body is over {MAX_BODY:,} bytes: send fewer reviews.")
+            if not request.is_json:
+                raise HTTPError(415, "Send JSON, with Content-Type: application/json.")
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        if not request.path.startswith("/static/"):
+            response.headers["Cache-Control"] = "no-store"
+        if engine.closing:
+            response.headers["Connection"] = "close"
+        route = request.url_rule.rule if request.url_rule else "other"
+        seconds = time.perf_counter() - g.started
+        metrics.requests.labels(route, response.status_code).inc()
+        metrics.seconds.labels(route).observe(seconds)
+        # Neither the body nor the query: reviews are nobody's business.
+        log.info("%s %s %d %.0f ms", request.method, route, response.status_code, 1000 * seconds)
+        return response
+
+
+def key_check(app: APIFlask) -> Callable:
+    """A decorator of the routes that ask for the key; it does nothing where none is set."""
+    key = os.environ.get(KEY)
+    if not key:
+        return lambda view: view
+    auth = HTTPTokenAuth(description=f"The value of {KEY}.")
+
+    @auth.verify_token
+    def verify(token: str) -> bool:
+        return hmac.compare_digest(token.encode(), key.encode())
+
+    return app.auth_required(auth)

@@ -1,0 +1,79 @@
+"""The load test as a figure and a table, made from its saved results alone."""
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from utils.figures import GREY, OURS
+
+NAMES = {"naive": ("naive route", GREY), "ours": ("this service", OURS)}
+
+
+def figure(result: dict) -> Figure:
+    """Throughput and latency against the number of clients, of both services."""
+    drawn, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="tight")
+    for name, (title, hue) in NAMES.items():
+        rows = result["clients"][name]
+        clients = [int(count) for count in rows]
+        speed = [row["per_second"] for row in rows.values()]
+        left.plot(clients, speed, "o-", color=hue)
+        left.annotate(title, (clients[-1], speed[-1]), (0, 8), textcoords="offset points",
+                      ha="right", color=hue)  # fmt: skip
+        half, worst = ([row[key] / 1000 for row in rows.values()] for key in ("p50_ms", "p99_ms"))
+        right.fill_between(clients, half, worst, color=hue, alpha=0.2, lw=0)
+        right.plot(clients, half, "o-", color=hue)
+        right.plot(clients, worst, "o--", color=hue, mfc="white")
+        right.annotate(f"{title}, p99", (clients[-1], worst[-1]), (0, 6),
+                       textcoords="offset points", ha="right", color=hue)  # fmt: skip
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(clients, [str(count) for count in clients])
+        axes.set_xlabel("clients")
+    left.set(ylim=(0, None), ylabel="answers a second")
+    right.set(yscale="log", ylabel="seconds to an answer: p50 to p99")
+    left.margins(y=0.2)
+    times = result["throughput_ratio"]
+    left.set_title(
+        f"{clients[-1]} clients: {times:.1f} times the naive route's answers", loc="left"
+    )
+    ours, naive = (
+        result["clients"][name][str(clients[-1])]["p99_ms"] for name in ("ours", "naive")
+    )
+    right.set_title(f"and p99 falls from {naive / 1000:.1f} to {ours / 1000:.1f} s", loc="left")
+    return drawn
+
+
+def table(result: dict) -> str:
+    """The clients' rows, then what overload and recovery showed, as Markdown."""
+    lines = [
+        "| clients | service | answers/s | p50 | p95 | p99 | refused | wrong |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for count in result["clients"]["ours"]:
+        for name, (title, _) in NAMES.items():
+            lines.append(_row(count, title, result["clients"][name][count]))
+    over = result["overload"]
+    title = f"this service at {over['times_capacity']} times its capacity"
+    lines.append(_row(f"{over['arrivals_per_second']:.0f} a second", title, over))
+    lines.append(_row("8", "this service, right after that", result["recovery"]))
+    outcomes = ", ".join(f"{count:,} times {status}" for status, count in over["outcomes"].items())
+    first, last = over["memory_gib"]
+    versions = result["versions"]
+    return "\n".join([
+        *lines,
+        "",
+        f"At 32 clients {result['throughput_ratio']:.1f} times the naive route's answers. Overload "
+        f"for {over['seconds']:.0f} s: {outcomes}; the slowest accepted answer took "
+        f"{over['slowest_ms'] / 1000:.1f} s (deadline: {result['deadline_seconds']:.0f} s); memory "
+        f"{first:.2f} GiB in its first ten seconds, {last:.2f} GiB in its last.",
+        "",
+        f"On {versions['processor']}, torch {versions['torch']}; this service in "
+        f"{versions['precision']}, the naive route in fp32.",
+    ])  # fmt: skip
+
+
+def _row(count: str, title: str, row: dict) -> str:
+    refused = sum(number for status, number in row["outcomes"].items() if status != "200")
+    times = " | ".join(f"{row[key]:,.0f} ms" for key in ("p50_ms", "p95_ms", "p99_ms"))
+    return (
+        f"| {count} | {title} | {row['per_second']:.1f} | {times} | {refused:,} | {row['wrong']} |"
+    )

@@ -1,0 +1,102 @@
+"""What the service takes and gives, as pydantic models: the OpenAPI document is made of them."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag
+
+from utils.text import clean
+
+MAX_ITEMS = 32
+MAX_CHARACTERS = 20_000
+
+
+def _not_empty(text: str) -> str:
+    if not clean(text):
+        raise ValueError("the text is empty")
+    return text
+
+
+Text = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_CHARACTERS, examples=["A moving, clever film."]),
+    AfterValidator(_not_empty),
+]
+
+
+def _kind(value: Any) -> str | None:
+    return "text" if isinstance(value, str) else "texts" if isinstance(value, list) else None
+
+
+class PredictIn(BaseModel):
+    """One review, or up to 32."""
+
+    model_config = ConfigDict(extra="forbid")
+    inputs: Annotated[
+        Annotated[Text, Tag("text")]
+        | Annotated[list[Text], Field(min_length=1, max_length=MAX_ITEMS), Tag("texts")],
+        Discriminator(
+            _kind,
+            custom_error_type="type",
+            custom_error_message="Input should be a text or a list of texts",
+        ),
+    ]
+
+
+class ExplainIn(BaseModel):
+    """One review."""
+
+    model_config = ConfigDict(extra="forbid")
+    inputs: Text
+
+
+class PredictionOut(BaseModel):
+    """A label, its probability, and whether the review was too long and shortened."""
+
+    label: str
+    score: float = Field(ge=0, le=1)
+    truncated: bool
+
+
+class PredictOut(RootModel[list[PredictionOut] | list[list[PredictionOut]]]):
+    """For one text a list of one prediction; for a list such a list for each text."""
+
+
+class WordOut(BaseModel):
+    """A word and its push: above 0 towards POSITIVE; null where the review was shortened."""
+
+    text: str
+    weight: float | None
+
+
+class ExplainOut(PredictionOut):
+    """A prediction with its words."""
+
+    words: list[WordOut]
+
+
+class HealthOut(BaseModel):
+    """Whether the service is alive, or ready."""
+
+    status: str
+
+
+class Limits(BaseModel):
+    """What a request may hold, and how long it may take."""
+
+    max_items: int
+    max_characters: int
+    max_body_bytes: int
+    max_tokens: int
+    deadline_seconds: float
+
+
+class InfoOut(BaseModel):
+    """The model behind the service."""
+
+    version: str
+    model: str
+    trained_on: str
+    labels: list[str]
+    model_sha256: str
+    precision: str
+    limits: Limits

@@ -1,0 +1,127 @@
+"""waitress in front of the service: slow clients cost no thread, and a stop loses nothing."""
+
+import json
+import logging
+import signal
+import socket
+import threading
+import time
+
+from apiflask import APIFlask
+from waitress import create_server
+from waitress.channel import HTTPChannel
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask
+
+from utils import InputError
+from utils.service.api import MAX_REQUESTS
+from utils.service.engine import Engine
+from utils.service.guard import HEADERS, MAX_BODY
+
+THREADS = MAX_REQUESTS + 8  # each only waits for the engine; the eight answer what is refused
+RECEIVE_SECONDS = 30  # for a request to arrive whole, and for a connection to be idle
+STOP_SECONDS = 20  # for what was accepted to be answered, after SIGTERM
+MAX_CONNECTIONS = 1000
+log = logging.getLogger("reviews")
+
+
+class JsonErrorTask(ErrorTask):
+    """waitress's own refusals, such as of what is not HTTP, as JSON like all others."""
+
+    def execute(self):
+        error = self.request.error
+        body = json.dumps({"message": error.reason, "detail": {"http": error.body}}).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.content_length = len(body)
+        headers = {"Content-Type": "application/json", **HEADERS}
+        self.response_headers.extend(headers.items())
+        self.set_close_on_finish()
+        self.write(body)
+
+
+class Channel(HTTPChannel):
+    """A connection that closes where a request takes too long to arrive, byte by byte even."""
+
+    error_task_class = JsonErrorTask
+    _begun = 0.0
+
+    def received(self, data):
+        if self.request is None:
+            self._begun = time.time()
+        return super().received(data)
+
+    def close_if_slow(self, now: float) -> None:
+        """Called by the server every few seconds."""
+        if self.request is not None and not self.requests and now - self._begun > RECEIVE_SECONDS:
+            self.will_close = True
+
+
+def listen(app: APIFlask, host: str, port: int) -> TcpWSGIServer:
+    """A waitress server at one address, bounded in every direction; port 0 takes a free one.
+
+    Raises InputError where the address cannot be listened at.
+    """
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # bounded by the application
+    try:
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
+        server = create_server(
+            app,
+            host=address,  # one, where a name has several
+            port=port,
+            ident=None,
+            threads=THREADS,
+            connection_limit=MAX_CONNECTIONS,
+            backlog=MAX_CONNECTIONS,
+            channel_timeout=RECEIVE_SECONDS,
+            cleanup_interval=RECEIVE_SECONDS / 6,
+            max_request_header_size=16 * 1024,
+            max_request_body_size=MAX_BODY,
+            channel_request_lookahead=1,  # reads on while it works: so it sees who hangs up
+            asyncore_use_poll=True,
+        )
+    except (OSError, OverflowError, ValueError) as error:
+        raise InputError(f"{host}:{port} cannot be listened at: {error}.") from error
+    server.channel_class = Channel
+    maintain = server.maintenance
+
+    def maintenance(now: float) -> None:
+        maintain(now)
+        for channel in list(server.active_channels.values()):
+            channel.close_if_slow(now)
+
+    server.maintenance = maintenance
+    return server
+
+
+def serve(server: TcpWSGIServer, engine: Engine) -> None:
+    """Answer until SIGTERM or Ctrl+C, then answer what was accepted, and return."""
+
+    def stop(*_) -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, signal.SIG_DFL)  # a second one ends it at once
+        log.info("stopping: what was accepted is answered first")
+        engine.close()
+        server.trigger.pull_trigger(lambda: server.asyncore.dispatcher.close(server))
+        threading.Thread(target=finish, daemon=True).start()
+
+    def finish() -> None:
+        end = time.monotonic() + STOP_SECONDS
+        quiet = 0
+        while quiet < 5 and time.monotonic() < end:  # a quarter of a second without any work
+            quiet = 0 if _busy(server) else quiet + 1
+            time.sleep(0.05)
+        server.trigger.pull_trigger(lambda: server.asyncore.close_all(server._map))
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
+    host = server.effective_host
+    where = f"[{host}]" if ":" in host else host
+    log.info("listening on http://%s:%s", where, server.effective_port)
+    server.run()
+    log.info("stopped")
+
+
+def _busy(server) -> bool:
+    """Whether a request is being answered, or an answer is not sent yet."""
+    channels = list(server.active_channels.values())
+    return any(channel.requests or channel.total_outbufs_len for channel in channels)
