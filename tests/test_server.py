@@ -193,13 +193,11 @@ def test_no_input_that_the_document_describes_or_forbids_breaks_it(service):
     schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
     operations = [operation.ok() for operation in schema.get_all_operations()]
     assert {operation.path for operation in operations} >= {"/predict", "/explain", "/info"}
-    modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
+    right, wrong = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
     for operation in operations:
-        for mode in modes:
-            try:
-                strategy = operation.as_strategy(generation_mode=mode)
-            except Exception:
-                continue
+        # Without a body or parameters there is nothing to get wrong.
+        for mode in (right, wrong) if operation.method == "post" else (right,):
+            strategy = operation.as_strategy(generation_mode=mode)
 
             @settings(max_examples=60, deadline=None, derandomize=True,
                       suppress_health_check=list(HealthCheck))  # fmt: skip
@@ -207,6 +205,6 @@ def test_no_input_that_the_document_describes_or_forbids_breaks_it(service):
             def check(case):
                 response = case.call()
                 assert response.status_code < 500, f"{case.as_curl_command()}: {response.text}"
-                assert response.headers["Content-Type"][0].startswith("application/json")
+                assert response.headers["content-type"][0].startswith("application/json")
 
             check()

@@ -55,8 +55,6 @@ def guard(app: APIFlask, engine: Engine) -> None:
         response.headers.update(HEADERS)
         if not request.path.startswith("/static/"):
             response.headers["Cache-Control"] = "no-store"
-        if engine.closing:
-            response.headers["Connection"] = "close"
         route = request.url_rule.rule if request.url_rule else "other"
         seconds = time.perf_counter() - g.started
         metrics.requests.labels(route, response.status_code).inc()

@@ -11,7 +11,7 @@ from apiflask import APIFlask
 from waitress import create_server
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 
 from utils import InputError
 from utils.service.api import MAX_REQUESTS
@@ -23,6 +23,15 @@ RECEIVE_SECONDS = 30  # for a request to arrive whole, and for a connection to b
 STOP_SECONDS = 20  # for what was accepted to be answered, after SIGTERM
 MAX_CONNECTIONS = 1000
 log = logging.getLogger("reviews")
+
+
+class Task(WSGITask):
+    """An answer that ends its connection, once the server stops."""
+
+    def build_response_header(self):
+        if self.channel.server.stopping:
+            self.set_close_on_finish()
+        return super().build_response_header()
 
 
 class JsonErrorTask(ErrorTask):
@@ -42,6 +51,7 @@ class JsonErrorTask(ErrorTask):
 class Channel(HTTPChannel):
     """A connection that closes where a request takes too long to arrive, byte by byte even."""
 
+    task_class = Task
     error_task_class = JsonErrorTask
     _begun = 0.0
 
@@ -82,6 +92,7 @@ def listen(app: APIFlask, host: str, port: int) -> TcpWSGIServer:
     except (OSError, OverflowError, ValueError) as error:
         raise InputError(f"{host}:{port} cannot be listened at: {error}.") from error
     server.channel_class = Channel
+    server.stopping = False
     maintain = server.maintenance
 
     def maintenance(now: float) -> None:
@@ -101,6 +112,7 @@ def serve(server: TcpWSGIServer, engine: Engine) -> None:
             signal.signal(name, signal.SIG_DFL)  # a second one ends it at once
         log.info("stopping: what was accepted is answered first")
         engine.close()
+        server.stopping = True
         server.trigger.pull_trigger(lambda: server.asyncore.dispatcher.close(server))
         threading.Thread(target=finish, daemon=True).start()
 
