@@ -25,9 +25,10 @@ from utils.benchmark_report import growth_figure, inference_figure, table, train
 from utils.data import Reviews, load_reviews
 from utils.export import RELEASED
 from utils.hardware import precision, versions
+from utils.recipe import Recipe
 from utils.results import Run, write
 from utils.settings import set_up
-from utils.training import Recipe, make_trainer
+from utils.trainer import make_trainer
 
 ROUNDS = 3
 TRAINED_ON = {"22M": 48, "66M": 24}  # reviews of a round: three batches
@@ -35,6 +36,7 @@ PREDICTED = 48
 SINGLE = 16
 SEEDS = (42, 43, 44)
 LENGTHS = (64, 128, 256, 512)
+COUNTS = (250, 1000)  # reviews of IMDB's lengths
 PARTS = ("training", "inference", "growth", "accuracy", "tried")
 
 
@@ -157,36 +159,33 @@ def inference(reviews: Reviews, peak: dict[str, float]) -> dict:
 
 
 def growth() -> dict:
-    """Seconds a review, for training and for prediction, by its length in tokens."""
+    """Seconds of one epoch and of predicting: a review by its length, and by how many there are."""
     way = list(benchmark.trainings().values())[-1]
     ours = next(name for name in engines.engines() if name.startswith("ours"))
-    count = 2 * benchmark.BATCH["22M"]
+    few = 2 * benchmark.BATCH["22M"]
+    lengths = {f"of {length}": [length] * few for length in LENGTHS}
+    lengths |= {f"IMDB {count}": benchmark.review_lengths(count) for count in COUNTS}
     cases = {}
-    for length in LENGTHS:
-        cases[f"training {length}"] = partial(benchmark.train, "22M", way, [length] * count)
-        texts = engines.random_texts([length] * count)
-        cases[f"predicting {length}"] = partial(
-            engines.time_engine, ours, RELEASED, texts, texts[:4]
-        )
-    lengths = benchmark.review_lengths(2 * count)
-    texts = engines.random_texts(lengths)
-    cases["training IMDB"] = partial(benchmark.train, "22M", way, lengths)
-    cases["predicting IMDB"] = partial(engines.time_engine, ours, RELEASED, texts, texts[:4])
+    for name, these in lengths.items():
+        cases["training", name] = partial(benchmark.train, "22M", way, these)
+        texts = engines.random_texts(these)
+        cases["predicting", name] = partial(engines.time_engine, ours, RELEASED, texts, texts[:4])
     rounds = benchmark.compare(cases, ROUNDS)
-    of_imdb = {}
-    by_length = {"training": {}, "predicting": {}}
-    for name, found in rounds.items():
-        part, length = name.split()
-        seconds = float(np.median([_best(f["seconds"]) for f in found]))
-        if length == "IMDB":
-            of_imdb[part] = seconds / len(lengths)
-        else:
-            by_length[part][length] = seconds / count
-    gflop = benchmark.forward_gflop("22M", lengths) / len(lengths)
+    seconds = {
+        case: float(np.median([_best(f["seconds"]) for f in found]))
+        for case, found in rounds.items()
+    }
+    gflop = benchmark.forward_gflop("22M", lengths[f"IMDB {COUNTS[-1]}"]) / COUNTS[-1]
+    parts = {"training": 3 * gflop, "predicting": gflop}
     return {
-        "seconds_a_review": by_length,
-        "seconds_of_imdb_lengths": of_imdb,
-        "gflop_of_imdb_lengths": {"training": 3 * gflop, "predicting": gflop},
+        "seconds_a_review": {
+            part: {str(length): seconds[part, f"of {length}"] / few for length in LENGTHS}
+            for part in parts
+        },
+        "seconds_of_imdb": {
+            part: {str(count): seconds[part, f"IMDB {count}"] for count in COUNTS} for part in parts
+        },
+        "gflop_of_imdb_lengths": parts,
     }
 
 

@@ -1,9 +1,9 @@
-"""One configuration of the research: trained with one seed, and scored on the test if chosen.
+"""Configurations of the research: trained, compared on validation, and scored if chosen.
 
-Example: SOURCE=path/to/imdb BACKBONE=minilm SEED=43 python scripts/research.py plain
+Example: SOURCE=path/to/imdb BACKBONE=minilm python scripts/research.py plain --folds 0 1 2
 
-What is to be compared is trained first and compared on validation; only what was chosen is then
-called again with --score.
+What is to be compared is cross-validated inside the label budget first (--folds); only what was
+chosen is then trained with a seed or several (SEED) and scored on the test (--score).
 """
 
 import argparse
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -21,47 +22,62 @@ from utils.backbone import build_model, load_backbone
 from utils.data import Reviews, load_reviews
 from utils.evaluation import predict_test, report
 from utils.hardware import precision
+from utils.recipe import Recipe, fingerprint
+from utils.research import STEPS
 from utils.results import Run, write
-from utils.settings import resolve_path, set_up
-from utils.training import Recipe, fine_tune, load_trained, make_trainer
-
-# What each step changes in the main recipe.
-STEPS = {"plain": {}, "long_to_short": {"shuffled": False}}
+from utils.settings import Settings, resolve_path, set_up
+from utils.trainer import make_trainer
+from utils.training import fine_tune, load_trained
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("step", choices=STEPS)
-    parser.add_argument("--score", action="store_true", help="predict the test too")
+    parser.add_argument("steps", choices=STEPS, nargs="+")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--folds", type=int, choices=range(10), nargs="+", default=[], metavar="FOLD",
+        help="0 to 9: train once for each, with that tenth of the labels as validation",
+    )  # fmt: skip
+    how.add_argument("--score", action="store_true", help="predict the test too")
     arguments = parser.parse_args()
     try:
-        path = research(arguments.step, arguments.score)
+        settings = set_up()
+        reviews = load_reviews(settings)
+        for fold in arguments.folds or [None]:
+            for step in arguments.steps:
+                path = research(step, settings, reviews, fold, arguments.score)
+                print(f"Saved in {os.path.relpath(path)}", flush=True)
     except InputError as error:
         sys.exit(f"error: {error}")
-    print(f"Saved in {os.path.relpath(path)}")
 
 
-def research(step: str, score: bool) -> Path:
-    """Train or resume, score if asked to, and return the JSON of this step and seed."""
-    settings = set_up()
-    reviews = load_reviews(settings)
-    name = f"{step}-{Run.of(settings, reviews.name).name}-seed{settings.seed}"
+def research(
+    step: str, settings: Settings, reviews: Reviews, fold: int | None, score: bool
+) -> Path:
+    """Train or resume, score if asked to, and return the JSON of this step and seed, or fold."""
+    which = f"seed{settings.seed}" if fold is None else f"fold{fold}"
+    name = f"{step}-{Run.of(settings, reviews.name).name}-{which}"
     folder = resolve_path(settings.artifacts) / "research"
     run = Run(folder / name)  # weights and predictions, which are not committed
+    if fold is not None:
+        reviews = reviews.fold(fold)
     backbone = load_backbone(settings.backbone)
-    recipe = Recipe(backbone.learning_rate, settings.seed, **STEPS[step])
+    recipe = Recipe(backbone.learning_rate, settings.seed)
+    recipe = replace(recipe, **STEPS[step])
+    path = folder / f"{name}.json"
+    old = json.loads(path.read_text()) if path.exists() else {}
+    same = old.get("fingerprint") == fingerprint(backbone, reviews, recipe)
+    if same and ("test" in old or not score):
+        return path
     model = build_model(backbone, settings.seed)
     result = fine_tune(
         run, make_trainer(run, model, backbone, reviews, recipe), backbone, reviews, recipe
     )
-    path = folder / f"{name}.json"
-    if (
-        path.exists()
-        and (old := json.loads(path.read_text()))["fingerprint"] == result["fingerprint"]
-    ):
-        result = old | result  # the scores that it has already
+    del result["training_loss"]
+    if same:
+        result = old | result
     if score:
         result |= test_results(run, reviews, settings.seed)
     text = json.dumps(result, indent=2) + "\n"

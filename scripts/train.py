@@ -13,10 +13,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from utils import InputError
 from utils.backbone import build_model, load_backbone
 from utils.data import load_reviews
+from utils.recipe import Recipe
 from utils.results import Run
 from utils.settings import set_up
 from utils.timing import advice, estimate_minutes
-from utils.training import Recipe, fine_tune, make_trainer
+from utils.trainer import make_trainer
+from utils.training import fine_tune
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from utils import benchmark, engines
-from utils.hardware import precision
+from utils.hardware import attention, precision
 from utils.text import tokenize
 
 
@@ -44,6 +44,7 @@ def test_the_last_way_of_training_is_the_main_paths():
     rows = benchmark.trainings()
     ours = list(rows.values())[-1]
     assert ours.attention_dropout == 0
+    assert ours.attention == attention()[0]
     assert ours.by_length
     assert ours.keep_memory
     assert ours.bf16 == (precision()[0] == "bf16")

@@ -582,3 +582,18 @@ def test_groups_of_a_given_test_are_kept_out_of_training(tmp_path):
     test.to_parquet(folder / "test.parquet")
     found = load_reviews(Settings(source=str(folder), labels=100))
     assert "film 3" not in set(found.train["group"]) | set(found.validation["group"])
+
+
+def test_folds_are_disjoint_tenths_of_the_budget_that_share_no_film(tmp_path):
+    frame = make_reviews(400).assign(group=[f"film {n % 50}" for n in range(400)])
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    found = load(tmp_path / "mine.csv", labels=200)
+    folds = [found.fold(number) for number in range(10)]
+    budget = sorted([*found.train["hash"], *found.validation["hash"]])
+    assert sorted(h for fold in folds for h in fold.validation["hash"]) == budget
+    for fold in folds:
+        assert sorted([*fold.train["hash"], *fold.validation["hash"]]) == budget
+        assert not set(fold.train["group"]) & set(fold.validation["group"])
+        assert set(fold.validation["label"]) == {0, 1}
+    assert len({fold.split_sha256 for fold in folds}) == 10
+    assert len({fold.training_sha256 for fold in folds}) == 10

@@ -85,7 +85,9 @@ from utils.data import load_reviews
 from utils.backbone import build_model, load_backbone
 from utils.results import Run
 from utils.settings import set_up
-from utils.training import Recipe, fine_tune, load_trained, make_trainer
+from utils.recipe import Recipe
+from utils.trainer import make_trainer
+from utils.training import fine_tune, load_trained
 
 settings = set_up()
 reviews = load_reviews(settings)

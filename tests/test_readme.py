@@ -8,13 +8,14 @@ import re
 import subprocess
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
 
+from utils import research
 from utils.benchmark import FOLDER
 from utils.benchmark_report import table
 from utils.evaluation import METRICS
+from utils.service import report
 from utils.settings import ROOT
 
 RUNS = ("imdb-minilm", "rotten-tomatoes-minilm")
@@ -89,49 +90,19 @@ def copies_table() -> str:
     return "\n".join(lines)
 
 
-def seeds() -> list[tuple[dict, dict]]:
-    """The training and the test's report of each seed of the plain recipe on IMDB, in order."""
-    paths = (ROOT / "artifacts" / "research").glob("plain-imdb-minilm-seed*.json")
-    others = [json.loads(path.read_text()) for path in sorted(paths)]
-    main = (result("imdb-minilm", "training"), result("imdb-minilm", "evaluation")["model"])
-    return [main, *((found, found["test"]) for found in others)]
-
-
-def seeds_table() -> str:
-    """One row a seed, then the mean and the sample standard deviation."""
-    lines = [
-        "| seed | precision | epochs on validation | kept | test accuracy | F1 |",
-        "|---|---|---|---|---|---|",
-    ]
-    values = {"accuracy": [], "f1": []}
-    for trained, test in seeds():
-        cells = []
-        for metric, found in values.items():
-            value = test["metrics"][metric]
-            found.append(value["value"])
-            low, high = value["interval"]
-            cells.append(f"{value['value']:.4f} [{low:.3f}, {high:.3f}]")
-        epochs = ", ".join(f"{epoch['accuracy']:.1%}" for epoch in trained["validation"])
-        seed, precision = trained["recipe"]["seed"], trained["versions"]["precision"]
-        lines.append(
-            f"| {seed} | {precision} | {epochs} | {trained['best_epoch']} | {' | '.join(cells)} |"
-        )
-    spread = [f"{np.mean(found):.4f} ± {np.std(found, ddof=1):.4f}" for found in values.values()]
-    lines.append(f"| mean ± s.d. | | | | {' | '.join(spread)} |")
-    return "\n".join(lines)
-
-
 def with_tables(readme: str) -> str:
     """The README with each marked table made anew from the committed results."""
     tables = {
         "results": results_table(),
-        "seeds": seeds_table(),
+        "seeds": research.scored(),
+        "folds": research.cross_validated(),
         "minutes": minutes_table(),
         "copies": copies_table(),
         **{
             part: table(part, FOLDER / f"{part}.json")
             for part in ("training", "inference", "growth", "tried")
         },
+        "service": report.table(json.loads((FOLDER / "service.json").read_text())),
     }
     for name, lines in tables.items():
         marked = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)

@@ -59,6 +59,8 @@ def test_tokens_keep_the_order_of_the_texts_and_the_given_length(tokenizer):
     tokens = tokenize(tokenizer, ["great plot", "the<br />DULL film end"], max_tokens=4)
     assert tokenizer.batch_decode(tokens.ids) == ["[CLS] great plot [SEP]", "[CLS] the end [SEP]"]
     assert tokens.shortened == [False, True]
+    [_, head] = tokenize(tokenizer, ["great plot", "the DULL film end"], 4, tail=False).ids
+    assert tokenizer.decode(head) == "[CLS] the dull [SEP]"
 
 
 def test_no_texts(tokenizer):

@@ -1,7 +1,6 @@
 """Fine-tuning: it learns, resumes to the same result, and is not repeated."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,17 +9,12 @@ from safetensors.torch import load_file
 from utils import InputError
 from utils.backbone import build_model, load_backbone
 from utils.data import load_reviews
+from utils.recipe import Recipe
 from utils.results import Run
 from utils.settings import Settings
 from utils.timing import advice, estimate_minutes
-from utils.training import (
-    Recipe,
-    fine_tune,
-    fingerprint,
-    load_trained,
-    make_trainer,
-    validation_accuracy,
-)
+from utils.trainer import make_trainer
+from utils.training import fine_tune, load_trained, validation_accuracy
 
 
 @pytest.fixture(scope="module")
@@ -186,13 +180,3 @@ def test_the_faster_choice_is_named_only_where_it_helps():
     slow = advice({"training": 60.0, "predicting": 30.0}, "distilbert", 25000)
     assert "BACKBONE=minilm" in slow
     assert "TEST_SIZE=2000" in slow
-
-
-def test_shuffled_batches_are_another_training(backbone, reviews, tmp_path):
-    shuffled = replace(RECIPE, shuffled=True)
-    run = Run(tmp_path / "run")
-    other = trainer_in(run, backbone, reviews, shuffled)
-    assert fingerprint(backbone, reviews, shuffled) != fingerprint(backbone, reviews, RECIPE)
-    lengths = [batch["attention_mask"].sum(-1).max() for batch in other.get_train_dataloader()]
-    assert lengths != sorted(lengths, reverse=True)
-    assert fine_tune(run, other, backbone, reviews, shuffled)["recipe"]["shuffled"]

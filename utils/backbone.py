@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from utils import InputError
-from utils.hardware import device
+from utils.hardware import attention, device
 from utils.hub import HUB_BACKBONE, require_hub
 from utils.model import LABELS, CustomHeadDistilBert
 from utils.results import sha256
@@ -187,7 +187,7 @@ def bert_to_distilbert(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 def build_model(backbone: Backbone, seed: int) -> CustomHeadDistilBert:
     """The backbone with a new head, seeded first, so that a seed always gives the same head.
 
-    On a CPU attention dropout is off, since it would turn off the fused attention kernel.
+    On a CPU attention dropout is off: `make bench` measures what it costs there.
     """
     set_seed(seed)
     config = DistilBertConfig.from_dict(
@@ -210,4 +210,5 @@ def build_model(backbone: Backbone, seed: int) -> CustomHeadDistilBert:
             f"The backbone {backbone.title} does not fit its own config.json: "
             f"missing {unexplained[:3]}, unexpected {unexpected[:3]}."
         )
+    model.set_attn_implementation(attention()[0])
     return model

@@ -5,7 +5,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +25,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from utils.export import RELEASED
-from utils.hardware import device, keep_freed_memory, precision
+from utils.hardware import attention, device, keep_freed_memory, precision
 from utils.model import CustomHeadDistilBert
 from utils.settings import ROOT
 from utils.text import MAX_TOKENS
@@ -50,13 +50,13 @@ def review_lengths(count: int) -> list[int]:
     return np.random.default_rng(0).permutation(chosen).tolist()
 
 
-def compare(cases: dict[str, Callable[[], dict]], rounds: int) -> dict[str, list[dict]]:
+def compare(cases: dict[Hashable, Callable[[], dict]], rounds: int) -> dict[Hashable, list[dict]]:
     """What each case returns in each round; the cases of a round follow one another.
 
     Each runs in a fresh process, so that none inherits another's memory, threads or caches, and
     the peak memory of the whole process, in GiB, is its own: `gib` is added to what it returns.
     """
-    found: dict[str, list[dict]] = {name: [] for name in cases}
+    found: dict[Hashable, list[dict]] = {name: [] for name in cases}
     for number in range(rounds):
         for name, case in cases.items():
             found[name].append(in_fresh_process(case))
@@ -139,6 +139,7 @@ class Training:
     by_length: bool = False
     attention_dropout: float = 0.1
     bf16: bool = False
+    attention: str = "sdpa"
     keep_memory: bool = False
     compile: bool = False
 
@@ -146,7 +147,8 @@ class Training:
 def trainings() -> dict[str, Training]:
     """The usual notebook's recipe, then one change more in each row; the last one is ours.
 
-    bf16 is among them only where the processor multiplies it natively.
+    bf16 is among them only where the processor multiplies it natively, and another attention than
+    the fused kernel only where it is ours.
     """
     way = Training()
     rows = {"usual: fp32, padded to 512": way}
@@ -155,10 +157,13 @@ def trainings() -> dict[str, Training]:
         "+ similar lengths together": {"by_length": True},
         "+ no attention dropout": {"attention_dropout": 0.0},
         "+ bf16": {"bf16": True},
+        "+ attention in plain products": {"attention": "eager"},
         "+ freed memory kept (ours)": {"keep_memory": True},
     }
     for name, change in changes.items():
         if "bf16" in change and precision()[0] != "bf16":
+            continue
+        if "attention" in change and attention()[0] != change["attention"]:
             continue
         rows[name] = way = replace(way, **change)
     return rows
@@ -173,7 +178,12 @@ def train(size: str, way: Training, lengths: list[int]) -> dict:
     if way.keep_memory:
         keep_freed_memory()
     torch.manual_seed(0)
-    config = DistilBertConfig(**SIZES[size], n_layers=6, attention_dropout=way.attention_dropout)
+    config = DistilBertConfig(
+        **SIZES[size],
+        n_layers=6,
+        attention_dropout=way.attention_dropout,
+        attn_implementation=way.attention,
+    )
     model = CustomHeadDistilBert(config)
     if way.by_length:  # as Trainer groups thousands; of a few dozen it would group nothing
         lengths = sorted(lengths, reverse=True)

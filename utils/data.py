@@ -1,10 +1,10 @@
 """Training, validation and test reviews: the label budget, without duplicates or leaks."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
 from utils import InputError
 from utils.hardware import device, precision
@@ -61,6 +61,21 @@ class Reviews:
     def training_sha256(self) -> str:
         """Hash of the labelled budget alone: training does not depend on the size of the test."""
         return _hash([_keys(self.train), "|", _keys(self.validation)])
+
+    def fold(self, number: int) -> "Reviews":
+        """The same label budget with another tenth of it as validation, `number` from 0 to 9.
+
+        The ten are disjoint, as large in each class, and share no group with what is trained on.
+        """
+        labelled = pd.concat([self.train, self.validation]).sort_values("hash", kind="stable")
+        groups = labelled["group" if "group" in labelled else "hash"]
+        splitter = StratifiedGroupKFold(10, shuffle=True, random_state=DRAW_SEED)
+        rest, held_out = list(splitter.split(labelled, labelled["label"], groups))[number]
+        train, validation = (
+            labelled.iloc[rows].reset_index(drop=True) for rows in (rest, held_out)
+        )
+        split_sha256 = _hash([_keys(train), "|", _keys(validation), "|", _keys(self.test)])
+        return replace(self, train=train, validation=validation, split_sha256=split_sha256)
 
 
 def load_reviews(settings: Settings) -> Reviews:

@@ -35,6 +35,15 @@ def precision() -> tuple[str, str]:
     return "fp32", "the CPU has no bf16 instructions, and emulating them is slower"
 
 
+def attention() -> tuple[str, str]:
+    """("sdpa" or "eager", the reason): how attention is computed, by transformers' names."""
+    avx512 = device().type == "cpu" and not torch.cpu._is_amx_tile_supported()
+    if avx512 and precision()[0] == "bf16":
+        # `make bench` measures both.
+        return "eager", "matrix products in AVX512-BF16 are faster than the fused kernel"
+    return "sdpa", "the kernel is a fused one"
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep what is freed, for the next step to use; other systems are left alone.
 

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from utils import InputError
-from utils.hardware import DTYPES, device, keep_freed_memory, precision
+from utils.hardware import DTYPES, attention, device, keep_freed_memory, precision
 from utils.manifest import check_manifest
 from utils.text import Tokens, tokenize
 
@@ -56,6 +56,7 @@ class Classifier:
             # A copy converted once, instead of autocast's conversion at every call. The head stays
             # in fp32: in bf16 a logit of 3 has steps of 0.016, and many reviews would be tied.
             self._computes = deepcopy(self.model)
+            self._computes.set_attn_implementation(attention()[0])
             self._computes.base_model.to(dtype).register_forward_hook(_hidden_state_in_fp32)
 
     @classmethod

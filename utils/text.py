@@ -47,13 +47,19 @@ class Tokens:
         return [length > len(ids) for ids, length in zip(self.ids, self.lengths, strict=True)]
 
 
-def tokenize(tokenizer, texts: list[str], max_tokens: int = MAX_TOKENS) -> Tokens:
-    """Clean the texts, tokenise them and cut them to `max_tokens` ([CLS] and [SEP] included)."""
+def tokenize(
+    tokenizer, texts: list[str], max_tokens: int = MAX_TOKENS, tail: bool = True
+) -> Tokens:
+    """Clean the texts, tokenise them and cut them to `max_tokens` ([CLS] and [SEP] included).
+
+    Without `tail`, the cut takes the end away, for a comparison.
+    """
     if not texts:
         return Tokens([], [])
     cleaned = [clean(text) for text in texts]
     # verbose=False: the warning about long texts is for those who would not cut them
     whole = tokenizer(cleaned, add_special_tokens=False, verbose=False)["input_ids"]
     start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
-    ids = [[start, *head_tail(row, max_tokens - 2), end] for row in whole]
+    limit = max_tokens - 2
+    ids = [[start, *(head_tail(row, limit) if tail else row[:limit]), end] for row in whole]
     return Tokens(ids, [len(row) + 2 for row in whole])

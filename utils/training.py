@@ -1,123 +1,23 @@
-"""Fine-tuning with transformers' Trainer: seeded, resumable, the best epoch on validation."""
+"""Fine-tuning: seeded, resumable, the best epoch on validation, and loading what it left."""
 
-import hashlib
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from datasets import Dataset
-from transformers import (
-    AutoTokenizer,
-    DataCollatorWithPadding,
-    PreTrainedTokenizerBase,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
-from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import EvalPrediction, get_last_checkpoint
+from transformers import AutoTokenizer, Trainer, set_seed
+from transformers.trainer_utils import get_last_checkpoint
 
 from utils import InputError
 from utils.backbone import Backbone, build_model
 from utils.data import Reviews
-from utils.hardware import device, keep_freed_memory, precision, versions
+from utils.hardware import versions
 from utils.inference import Classifier
 from utils.model import CustomHeadDistilBert
+from utils.recipe import Recipe
 from utils.results import Run, sha256, write_folder
-from utils.sampling import ShuffledBatchesTrainer
-from utils.text import tokenize
-from utils.timing import TextProgress
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the model is fine-tuned; everything that the result depends on besides the data."""
-
-    learning_rate: float
-    seed: int
-    epochs: int = 3
-    batch_size: int = 16
-    warmup: float = 0.1  # share of the steps
-    weight_decay: float = 0.01
-    shuffled: bool = False  # batches of similar length in random order, not from long to short
-
-
-def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
-    """A hash of all that decides the trained weights; a finished training is known by it."""
-    weights = hashlib.sha256()
-    for name in sorted(backbone.weights):
-        weights.update(name.encode() + backbone.weights[name].numpy().tobytes())
-    machine = [device().type, precision()[0]]  # attention dropout depends on the device
-    config = backbone.config.to_dict()
-    parts = [weights.hexdigest(), config, reviews.training_sha256, machine, asdict(recipe)]
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def as_dataset(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame) -> Dataset:
-    """A frame of reviews as the columns `input_ids`, `length` and `labels`."""
-    ids = tokenize(tokenizer, frame["text"].tolist()).ids
-    columns = {"input_ids": ids, "length": [len(row) for row in ids]}
-    return Dataset.from_dict({**columns, "labels": frame["label"].tolist()})
-
-
-def make_trainer(
-    run: Run,
-    model: CustomHeadDistilBert,
-    backbone: Backbone,
-    reviews: Reviews,
-    recipe: Recipe,
-    **changes,
-) -> Trainer:
-    """The Trainer of a recipe; its folder, named by the fingerprint, gets a checkpoint an epoch.
-
-    `changes` are TrainingArguments that are to differ from the recipe's, for a comparison.
-    """
-    keep_freed_memory()
-    values = dict(
-        output_dir=str(run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)),
-        seed=recipe.seed,
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=2 * recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        warmup_steps=recipe.warmup,
-        lr_scheduler_type="linear",
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=1.0,
-        optim="adamw_torch_fused",
-        train_sampling_strategy="group_by_length",
-        bf16=precision()[0] == "bf16",
-        use_cpu=device().type == "cpu",
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=1,  # beside the best one
-        load_best_model_at_end=True,
-        metric_for_best_model="accuracy",
-        logging_steps=5,
-        dataloader_pin_memory=device().type == "cuda",
-        disable_tqdm=True,
-        report_to="none",
-    )
-    trainer = (ShuffledBatchesTrainer if recipe.shuffled else Trainer)(
-        model=model,
-        args=TrainingArguments(**{**values, **changes}),
-        train_dataset=as_dataset(backbone.tokenizer, reviews.train),
-        eval_dataset=as_dataset(backbone.tokenizer, reviews.validation),
-        data_collator=DataCollatorWithPadding(backbone.tokenizer),
-        compute_metrics=_accuracy,
-        callbacks=[TextProgress()],
-    )
-    trainer.remove_callback(PrinterCallback)  # prints dicts; TextProgress says it in words
-    return trainer
-
-
-def _accuracy(output: EvalPrediction) -> dict[str, float]:
-    return {"accuracy": float(np.mean(output.predictions.argmax(-1) == output.label_ids))}
 
 
 def fine_tune(

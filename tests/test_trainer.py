@@ -1,0 +1,112 @@
+"""The Trainer's batches, its learning rate of each layer, and its averaged weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from utils.backbone import build_model, load_backbone
+from utils.data import load_reviews
+from utils.recipe import Recipe
+from utils.results import Run
+from utils.settings import Settings
+from utils.trainer import ShuffledBatches, WeightAveraging, make_trainer
+from utils.training import fine_tune, load_trained, validation_accuracy
+
+LENGTHS = np.random.default_rng(0).integers(10, 500, 1610).tolist()
+
+
+def batches(seed: int) -> list[list[int]]:
+    torch.manual_seed(seed)
+    rows = list(ShuffledBatches(16, lengths=LENGTHS))
+    assert sorted(rows) == list(range(len(LENGTHS)))
+    return [rows[start : start + 16] for start in range(0, len(rows), 16)]
+
+
+def test_a_batch_holds_similar_lengths_and_the_order_of_batches_is_random():
+    found = [[LENGTHS[row] for row in batch] for batch in batches(seed=0)]
+    assert [len(batch) for batch in found] == [*[16] * 100, 10]
+    padding = 1 - sum(map(sum, found)) / sum(len(batch) * max(batch) for batch in found)
+    assert padding < 0.08
+    means = [np.mean(batch) for batch in found]
+    neighbours = np.corrcoef(means[:-1], means[1:])[0, 1]
+    assert abs(neighbours) < 0.3  # transformers' own order gives 0.9
+
+
+def test_the_order_depends_on_the_seed_alone():
+    assert batches(seed=1) == batches(seed=1) != batches(seed=2)
+
+
+@pytest.fixture(scope="module")
+def reviews(reviews_folder):
+    return load_reviews(Settings(source=str(reviews_folder), labels=200))
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_bert):
+    return load_backbone(str(tiny_bert))
+
+
+def trainer_of(run, backbone, reviews, recipe):
+    return make_trainer(run, build_model(backbone, recipe.seed), backbone, reviews, recipe)
+
+
+def test_each_layer_learns_at_a_share_of_the_rate_above_it(backbone, reviews, tmp_path):
+    recipe = Recipe(learning_rate=1.0, seed=0, layer_decay=0.5, weight_decay=0.01)
+    trainer = trainer_of(Run(tmp_path / "run"), backbone, reviews, recipe)
+    rates, decays = {}, {}
+    for group in trainer.create_optimizer().param_groups:
+        for parameter in group["params"]:
+            rates[id(parameter)], decays[id(parameter)] = group["lr"], group["weight_decay"]
+    found = {name: rates.pop(id(p)) for name, p in trainer.model.named_parameters()}
+    assert rates == {}
+    assert found["head.weight"] == 1
+    assert found["distilbert.transformer.layer.1.ffn.lin1.weight"] == 0.5
+    assert found["distilbert.transformer.layer.0.ffn.lin1.bias"] == 0.25
+    assert found["distilbert.embeddings.word_embeddings.weight"] == 0.125
+    assert decays[id(trainer.model.head.weight)] == 0.01
+    assert decays[id(trainer.model.head.bias)] == 0
+
+
+AVERAGED = Recipe(learning_rate=5e-3, seed=0, epochs=2, averaging=0.9)
+
+
+def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(backbone, reviews, tmp_path):
+    """Against the average over the steps, computed here from the weights after each."""
+    run = Run(tmp_path / "run")
+    trainer = trainer_of(run, backbone, reviews, AVERAGED)
+    expected = []
+
+    def on_step_end(args, state, control, model, **kwargs):
+        weight = model.head.weight.detach()
+        step = 0.9 * expected[-1] + 0.1 * weight if expected else weight.clone()
+        expected.append(step)
+
+    trainer.callback_handler.callbacks[-1].on_step_end = on_step_end
+    result = fine_tune(run, trainer, backbone, reviews, AVERAGED)
+    classifier, _ = load_trained(run)
+    steps = len(expected) * result["best_epoch"] // AVERAGED.epochs
+    kept = classifier.model.head.weight.detach().cpu()
+    assert torch.allclose(kept, expected[steps - 1].cpu(), atol=1e-6)
+    best = result["validation"][result["best_epoch"] - 1]["accuracy"]
+    assert validation_accuracy(classifier, reviews) == pytest.approx(best)
+
+
+def test_interrupted_averaging_resumes_to_the_same_weights(backbone, reviews, tmp_path):
+    whole, halves = Run(tmp_path / "whole"), Run(tmp_path / "halves")
+    trainer = trainer_of(whole, backbone, reviews, AVERAGED)
+    expected = fine_tune(whole, trainer, backbone, reviews, AVERAGED)
+    trainer = trainer_of(halves, backbone, reviews, AVERAGED)
+
+    def stop(args, state, control, **kwargs):
+        if state.global_step == state.max_steps // 2 + 2:
+            raise KeyboardInterrupt
+
+    trainer.callback_handler.callbacks[-1].on_step_end = stop
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(halves, trainer, backbone, reviews, AVERAGED)
+    checkpoints = list(halves.folder.glob(f"checkpoints/*/*/{WeightAveraging.FILE}"))
+    assert len(checkpoints) == 1
+    trainer = trainer_of(halves, backbone, reviews, AVERAGED)
+    resumed = fine_tune(halves, trainer, backbone, reviews, AVERAGED)
+    assert resumed["resumed"]
+    assert resumed["model_sha256"] == expected["model_sha256"]

@@ -1,0 +1,40 @@
+"""How a model is fine-tuned, and the fingerprint by which a finished training is known."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from utils.backbone import Backbone
+from utils.data import Reviews
+from utils.hardware import attention, device, precision
+from utils.text import MAX_TOKENS
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the model is fine-tuned; everything that the result depends on besides the data."""
+
+    learning_rate: float
+    seed: int
+    epochs: int = 3
+    batch_size: int = 16
+    warmup: float = 0.1  # share of the steps
+    weight_decay: float = 0.01
+    shuffled: bool = True  # batches of similar length in random order, not from long to short
+    max_tokens: int = MAX_TOKENS
+    tail: bool = True  # of a longer review keep head and tail, not the head alone
+    layer_decay: float = 1.0  # each layer's learning rate, as a multiple of that above it
+    averaging: float | None = None  # decay of the moving average of the weights that is evaluated
+
+
+def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
+    """A hash of all that decides the trained weights; a finished training is known by it."""
+    weights = hashlib.sha256()
+    for name in sorted(backbone.weights):
+        weights.update(name.encode() + backbone.weights[name].numpy().tobytes())
+    # Attention dropout depends on the device, rounding on all three.
+    machine = [device().type, precision()[0], attention()[0]]
+    config = backbone.config.to_dict()
+    parts = [weights.hexdigest(), config, reviews.training_sha256, machine, asdict(recipe)]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
