@@ -10,8 +10,8 @@ The environment variable REVIEWS_API_KEY, where it is set, is asked for as a bea
 
 import argparse
 import logging
+import signal
 import sys
-import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -38,13 +38,13 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for other machines too")
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes it over
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     disable_progress_bar()
     try:
         engine = Engine(Classifier.from_folder(arguments.model), Metrics())
         app = create_app(engine, check_manifest(arguments.model))
         server = listen(app, arguments.host, arguments.port)
-        threading.Thread(target=engine.start, daemon=True).start()  # ready once it is warm
         serve(server, engine)
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -82,6 +82,31 @@ def reviews_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def backbone(tiny_bert):
+    """That checkpoint, converted."""
+    from utils.backbone import load_backbone
+
+    return load_backbone(str(tiny_bert))
+
+
+@pytest.fixture(scope="session")
+def reviews(reviews_folder):
+    """A budget of 200 of the made-up reviews."""
+    from utils.data import load_reviews
+    from utils.settings import Settings
+
+    return load_reviews(Settings(source=str(reviews_folder), labels=200))
+
+
+def trainer_in(run, backbone, reviews, recipe):
+    """The Trainer of a recipe, with a new model."""
+    from utils.backbone import build_model
+    from utils.trainer import make_trainer
+
+    return make_trainer(run, build_model(backbone, recipe.seed), backbone, reviews, recipe)
+
+
+@pytest.fixture(scope="session")
 def exported(tiny_bert, tmp_path_factory) -> Path:
     """The exported folder of a model on the tiny backbone; not to be changed."""
     from utils.backbone import build_model, load_backbone

@@ -28,10 +28,12 @@ def browser(service):
 
 @pytest.fixture
 def page(browser, service):
-    """A page that allows no request to anywhere else, and no error in its console."""
+    """A page that allows no request to anywhere else, and no error of its own in its console."""
     page = browser.new_page()
     problems = []
-    page.on("console", lambda line: line.type == "error" and problems.append(line.text))
+    refused = "Failed to load resource"  # the browser's own line on each refusal
+    page.on("console", lambda line: line.type == "error"
+            and not line.text.startswith(refused) and problems.append(line.text))  # fmt: skip
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda sent: sent.url.startswith((service.url, "blob:", "data:"))
             or problems.append(sent.url))  # fmt: skip
@@ -70,6 +72,32 @@ def test_a_csv_comes_back_labelled_with_its_rows_and_columns(page, tmp_path):
     assert page.inner_text("#file-state").startswith("4 rows, 2 without")
 
 
+def test_one_unreadable_cell_costs_no_other_row_its_label(page, tmp_path):
+    """The service calls a text of control characters empty, and refuses its whole request."""
+    source = tmp_path / "mine.csv"
+    source.write_bytes('\ufefftext\ngreat\n\x1c\n""\n\ndull\n'.encode())
+    page.set_input_files("#file", source)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download mine-labelled.csv").click()
+    lines = download.value.path().read_bytes().decode().split("\r\n")
+    assert lines[0] == "\ufefftext,predicted_label,score,truncated"
+    assert [line.count(",,,") for line in lines[1:-1]] == [0, 1, 1, 0]
+    assert page.inner_text("#file-state").startswith("4 rows, 2 without")
+
+
+def test_an_earlier_answer_does_not_replace_a_later_one(page):
+    held = []
+    page.route("**/explain", lambda route: held.append(route))
+    page.get_by_role("button", name="praise").click()
+    page.get_by_role("button", name="a pan").click()
+    page.wait_for_timeout(200)
+    for route in reversed(held):  # the later one is answered first
+        route.continue_()
+        page.wait_for_selector("#result:visible")
+    page.wait_for_timeout(500)
+    assert page.inner_text("#words").startswith("Two hours")
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -78,6 +106,8 @@ def test_a_csv_comes_back_labelled_with_its_rows_and_columns(page, tmp_path):
         (b"text\n\xff\xfe\n", "not UTF-8"),
         (b'text\n"open\n', "broken near character 5, row 2"),
         (b"text,score\na,1\n", "has a column score"),
+        (b"text,text\na,b\n", "two columns text"),
+        (b"id,text\n1,great, moving\n", "Row 1 has 3 fields, and the header 2"),
     ],
 )
 def test_a_bad_csv_is_refused_with_its_reason(page, tmp_path, content, problem):

@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -19,6 +21,7 @@ from utils.service.guard import MAX_BODY
 from utils.service.metrics import Metrics
 from utils.service.process import Service, our_service
 from utils.service.server import listen
+from utils.settings import ROOT
 
 pytestmark = pytest.mark.slow
 TEXTS = [f"{word} film with a {word} story" for word in ("great", "dull", "warm", "weak")]
@@ -172,6 +175,26 @@ def test_sigterm_under_load_loses_nothing_that_was_accepted(exported, expected, 
     assert clients.outcomes.count("right") > 50
     assert found <= {"right", "503", "not accepted"}
     assert "stopped" in service.log.read_text()
+
+
+def test_sigterm_during_the_warm_up_ends_it_cleanly(exported, tmp_path):
+    script = ROOT / "scripts" / "flask-deployment.py"
+    command = [sys.executable, script, "--model", exported, "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while "listening on" not in process.stderr.readline():
+        assert process.poll() is None
+    process.terminate()
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 0, rest
+
+
+def test_the_largest_body_is_taken(service):
+    head = '{"inputs": "great", "more": "'
+    body = head + "x" * (MAX_BODY - len(head) - 2) + '"}'
+    kind = {"Content-Type": "application/json"}
+    for more, status in (("", 422), (" ", 413)):  # the field is unknown
+        answer = httpx.post(f"{service.url}/predict", content=body + more, headers=kind)
+        assert answer.status_code == status
 
 
 def test_after_kill_9_a_restart_answers_rightly(exported, expected, tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from utils import InputError
 from utils.attribution import explain
 from utils.hardware import device
 from utils.inference import Classifier
@@ -104,8 +105,9 @@ def test_each_word_gets_a_weight_and_what_a_cut_left_out_none(shared_client):
 @pytest.mark.parametrize(
     ("body", "kind", "status", "reason"),
     [
-        (b"{", "application/json", 400, ""),
-        (b"\xff", "application/json", 400, ""),
+        (b"{", "application/json", 400, "not JSON"),
+        (b"\xff", "application/json", 400, "not JSON"),
+        (b"[" * 30_000, "application/json", 400, "not JSON"),
         (b"{}", "text/plain", 415, "Content-Type"),
         (b"inputs=a", "application/x-www-form-urlencoded", 415, "Content-Type"),
         (b"x" * (MAX_BODY + 1), "application/json", 413, "body"),
@@ -209,7 +211,12 @@ def test_metrics_count_requests_by_route_and_status(client):
     assert 'reviews_requests_total{route="/predict",status="422"} 1.0' in found
 
 
-def test_reviews_are_never_logged_even_where_something_breaks(app, engine, caplog, monkeypatch):
+@pytest.mark.parametrize("debug", ["0", "1"])
+def test_reviews_are_never_logged_even_where_something_breaks(
+    engine, exported, caplog, monkeypatch, debug
+):
+    monkeypatch.setenv("FLASK_DEBUG", debug)
+    app = create_app(engine, check_manifest(exported))
     review = "a secret review"
 
     def broken(*_):
@@ -353,3 +360,32 @@ def test_before_the_warm_up_it_is_alive_and_not_ready(classifier, exported):
     client = create_app(Engine(classifier, Metrics()), check_manifest(exported)).test_client()
     assert client.get("/health/live").status_code == 200
     assert client.get("/health/ready").status_code == 503
+    for route in ("/predict", "/explain"):
+        answer = client.post(route, json={"inputs": "great"})
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_a_warm_up_that_fails_shows_in_its_health(classifier, exported, monkeypatch):
+    engine = Engine(classifier, Metrics())
+    monkeypatch.setattr(classifier, "softmax", lambda ids: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.start()
+    client = create_app(engine, check_manifest(exported)).test_client()
+    assert client.get("/health/live").status_code == 503
+
+
+def test_short_texts_do_not_shrink_the_queue(engine):
+    """They are slow for what they hold, which says nothing of full batches."""
+    engine._tokens_per_second = 1e9  # that nothing reaches
+    for _ in range(50):
+        engine.predict([[2, 9, 3]], in_a_minute())[0].result(30)
+    assert engine._tokens_per_second > 0.99e9
+    engine.predict([[9] * 512] * 64, in_a_minute())[-1].result(60)
+    assert engine._tokens_per_second < 0.99e9
+
+
+@pytest.mark.parametrize("key", ["", " ", "two words", "a=b", "schlüssel"])
+def test_a_key_that_no_client_could_send_stops_the_service(engine, exported, monkeypatch, key):
+    monkeypatch.setenv(KEY, key)
+    with pytest.raises(InputError, match=KEY):
+        create_app(engine, check_manifest(exported))

@@ -3,21 +3,20 @@
 import numpy as np
 import pytest
 import torch
+from conftest import trainer_in
 
-from utils.backbone import build_model, load_backbone
-from utils.data import load_reviews
 from utils.recipe import Recipe
 from utils.results import Run
-from utils.settings import Settings
-from utils.trainer import ShuffledBatches, WeightAveraging, make_trainer
+from utils.trainer import ShuffledBatches, WeightAveraging
 from utils.training import fine_tune, load_trained, validation_accuracy
 
 LENGTHS = np.random.default_rng(0).integers(10, 500, 1610).tolist()
 
 
-def batches(seed: int) -> list[list[int]]:
-    torch.manual_seed(seed)
-    rows = list(ShuffledBatches(16, lengths=LENGTHS))
+def batches(seed: int, epoch: int = 0) -> list[list[int]]:
+    sampler = ShuffledBatches(16, LENGTHS, seed)
+    sampler.set_epoch(epoch)
+    rows = list(sampler)
     assert sorted(rows) == list(range(len(LENGTHS)))
     return [rows[start : start + 16] for start in range(0, len(rows), 16)]
 
@@ -32,27 +31,33 @@ def test_a_batch_holds_similar_lengths_and_the_order_of_batches_is_random():
     assert abs(neighbours) < 0.3  # transformers' own order gives 0.9
 
 
-def test_the_order_depends_on_the_seed_alone():
-    assert batches(seed=1) == batches(seed=1) != batches(seed=2)
+def test_the_order_depends_on_the_seed_and_the_epoch_alone():
+    first = batches(seed=1)
+    torch.manual_seed(5)
+    assert batches(seed=1) == first
+    assert first not in (batches(seed=2), batches(seed=1, epoch=1))
 
 
-@pytest.fixture(scope="module")
-def reviews(reviews_folder):
-    return load_reviews(Settings(source=str(reviews_folder), labels=200))
-
-
-@pytest.fixture(scope="module")
-def backbone(tiny_bert):
-    return load_backbone(str(tiny_bert))
-
-
-def trainer_of(run, backbone, reviews, recipe):
-    return make_trainer(run, build_model(backbone, recipe.seed), backbone, reviews, recipe)
+def test_each_epoch_of_a_training_has_an_order_of_its_own(backbone, reviews, tmp_path):
+    recipe = Recipe(learning_rate=1e-3, seed=0, epochs=2)
+    trainer = trainer_in(Run(tmp_path / "run"), backbone, reviews, recipe)
+    orders = []
+    real = ShuffledBatches.__iter__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ShuffledBatches,
+            "__iter__",
+            lambda self: iter(orders.append(list(real(self))) or orders[-1]),
+        )
+        trainer.train()
+    assert len(orders) == 2
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1])
 
 
 def test_each_layer_learns_at_a_share_of_the_rate_above_it(backbone, reviews, tmp_path):
     recipe = Recipe(learning_rate=1.0, seed=0, layer_decay=0.5, weight_decay=0.01)
-    trainer = trainer_of(Run(tmp_path / "run"), backbone, reviews, recipe)
+    trainer = trainer_in(Run(tmp_path / "run"), backbone, reviews, recipe)
     rates, decays = {}, {}
     for group in trainer.create_optimizer().param_groups:
         for parameter in group["params"]:
@@ -73,7 +78,7 @@ AVERAGED = Recipe(learning_rate=5e-3, seed=0, epochs=2, averaging=0.9)
 def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(backbone, reviews, tmp_path):
     """Against the average over the steps, computed here from the weights after each."""
     run = Run(tmp_path / "run")
-    trainer = trainer_of(run, backbone, reviews, AVERAGED)
+    trainer = trainer_in(run, backbone, reviews, AVERAGED)
     expected = []
 
     def on_step_end(args, state, control, model, **kwargs):
@@ -93,9 +98,9 @@ def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(backbone, revi
 
 def test_interrupted_averaging_resumes_to_the_same_weights(backbone, reviews, tmp_path):
     whole, halves = Run(tmp_path / "whole"), Run(tmp_path / "halves")
-    trainer = trainer_of(whole, backbone, reviews, AVERAGED)
+    trainer = trainer_in(whole, backbone, reviews, AVERAGED)
     expected = fine_tune(whole, trainer, backbone, reviews, AVERAGED)
-    trainer = trainer_of(halves, backbone, reviews, AVERAGED)
+    trainer = trainer_in(halves, backbone, reviews, AVERAGED)
 
     def stop(args, state, control, **kwargs):
         if state.global_step == state.max_steps // 2 + 2:
@@ -106,7 +111,7 @@ def test_interrupted_averaging_resumes_to_the_same_weights(backbone, reviews, tm
         fine_tune(halves, trainer, backbone, reviews, AVERAGED)
     checkpoints = list(halves.folder.glob(f"checkpoints/*/*/{WeightAveraging.FILE}"))
     assert len(checkpoints) == 1
-    trainer = trainer_of(halves, backbone, reviews, AVERAGED)
+    trainer = trainer_in(halves, backbone, reviews, AVERAGED)
     resumed = fine_tune(halves, trainer, backbone, reviews, AVERAGED)
     assert resumed["resumed"]
     assert resumed["model_sha256"] == expected["model_sha256"]

@@ -4,34 +4,18 @@ import json
 
 import pytest
 import torch
+from conftest import trainer_in
 from safetensors.torch import load_file
 
 from utils import InputError
-from utils.backbone import build_model, load_backbone
 from utils.data import load_reviews
 from utils.recipe import Recipe
 from utils.results import Run
 from utils.settings import Settings
 from utils.timing import advice, estimate_minutes
-from utils.trainer import make_trainer
 from utils.training import fine_tune, load_trained, validation_accuracy
 
-
-@pytest.fixture(scope="module")
-def reviews(reviews_folder):
-    return load_reviews(Settings(source=str(reviews_folder), labels=200))
-
-
-@pytest.fixture(scope="module")
-def backbone(tiny_bert):
-    return load_backbone(str(tiny_bert))
-
-
 RECIPE = Recipe(learning_rate=5e-3, seed=0, epochs=2)
-
-
-def trainer_in(run, backbone, reviews, recipe=RECIPE):
-    return make_trainer(run, build_model(backbone, recipe.seed), backbone, reviews, recipe)
 
 
 def weights_of(run, result):
@@ -43,7 +27,9 @@ def weights_of(run, result):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, backbone, reviews):
     run = Run(tmp_path_factory.mktemp("run") / "made-up-tiny")
-    return run, fine_tune(run, trainer_in(run, backbone, reviews), backbone, reviews, RECIPE)
+    return run, fine_tune(
+        run, trainer_in(run, backbone, reviews, RECIPE), backbone, reviews, RECIPE
+    )
 
 
 def test_it_learns_and_its_result_says_how(trained, reviews):
@@ -59,14 +45,16 @@ def test_it_learns_and_its_result_says_how(trained, reviews):
 def test_the_same_seed_gives_the_same_weights(trained, backbone, reviews, tmp_path):
     _, result = trained
     other = Run(tmp_path / "other")
-    again = fine_tune(other, trainer_in(other, backbone, reviews), backbone, reviews, RECIPE)
+    again = fine_tune(
+        other, trainer_in(other, backbone, reviews, RECIPE), backbone, reviews, RECIPE
+    )
     assert again["model_sha256"] == result["model_sha256"]
 
 
 def test_the_estimate_changes_nothing(trained, backbone, reviews, tmp_path):
     _, result = trained
     run = Run(tmp_path / "estimated")
-    trainer = trainer_in(run, backbone, reviews)
+    trainer = trainer_in(run, backbone, reviews, RECIPE)
     minutes = estimate_minutes(trainer, reviews.test["text"].tolist())
     assert all(value > 0 for value in minutes.values())
     again = fine_tune(run, trainer, backbone, reviews, RECIPE)
@@ -76,7 +64,7 @@ def test_the_estimate_changes_nothing(trained, backbone, reviews, tmp_path):
 def test_interrupted_training_resumes_to_the_same_weights(trained, backbone, reviews, tmp_path):
     run, result = trained
     interrupted = Run(tmp_path / "interrupted")
-    trainer = trainer_in(interrupted, backbone, reviews)
+    trainer = trainer_in(interrupted, backbone, reviews, RECIPE)
 
     class Stop(Exception):
         pass
@@ -88,7 +76,7 @@ def test_interrupted_training_resumes_to_the_same_weights(trained, backbone, rev
     trainer.callback_handler.callbacks[-1].on_step_end = stop
     with pytest.raises(Stop):
         fine_tune(interrupted, trainer, backbone, reviews, RECIPE)
-    trainer = trainer_in(interrupted, backbone, reviews)
+    trainer = trainer_in(interrupted, backbone, reviews, RECIPE)
     resumed = fine_tune(interrupted, trainer, backbone, reviews, RECIPE)
     assert resumed["resumed"]
     expected, found = weights_of(run, result), weights_of(interrupted, resumed)
@@ -99,7 +87,7 @@ def test_a_cell_interrupted_before_any_checkpoint_starts_anew(trained, backbone,
     """The same trainer object, as when a notebook's cell is run again."""
     _, result = trained
     run = Run(tmp_path / "again")
-    trainer = trainer_in(run, backbone, reviews)
+    trainer = trainer_in(run, backbone, reviews, RECIPE)
     original = trainer.callback_handler.callbacks[-1].on_step_end
 
     def stop(args, state, control, **kwargs):
@@ -120,7 +108,7 @@ def test_a_checkpoint_cut_short_is_passed_over(trained, backbone, reviews, tmp_p
     folder = run.folder / "checkpoints" / result["fingerprint"]
     (folder / "checkpoint-12").mkdir(parents=True)
     (folder / "checkpoint-12" / "model.safetensors").write_bytes(b"half")
-    again = fine_tune(run, trainer_in(run, backbone, reviews), backbone, reviews, RECIPE)
+    again = fine_tune(run, trainer_in(run, backbone, reviews, RECIPE), backbone, reviews, RECIPE)
     assert again["model_sha256"] == result["model_sha256"]
 
 
@@ -134,7 +122,7 @@ def test_the_smallest_budget_trains(tiny_bert, reviews_folder, backbone, tmp_pat
 
 def test_a_finished_training_is_not_repeated(trained, backbone, reviews, capsys):
     run, result = trained
-    trainer = trainer_in(run, backbone, reviews)
+    trainer = trainer_in(run, backbone, reviews, RECIPE)
     trainer.train = None  # calling it would fail
     assert fine_tune(run, trainer, backbone, reviews, RECIPE) == result
     assert "finished" in capsys.readouterr().out
@@ -167,7 +155,7 @@ def test_a_full_disk_is_named_before_training(backbone, reviews, tmp_path, monke
     monkeypatch.setattr("utils.training.shutil.disk_usage", lambda path: free)
     run = Run(tmp_path / "full")
     with pytest.raises(InputError, match="GB of free disk"):
-        fine_tune(run, trainer_in(run, backbone, reviews), backbone, reviews, RECIPE)
+        fine_tune(run, trainer_in(run, backbone, reviews, RECIPE), backbone, reviews, RECIPE)
 
 
 def test_a_result_holds_no_path(trained):

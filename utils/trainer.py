@@ -35,10 +35,20 @@ class ShuffledBatches(LengthGroupedSampler):
     """transformers' batches of similar length, whole ones in random order.
 
     Its own order goes from the longest to the shortest in each 50 batches, so that for dozens of
-    steps, before an evaluation too, the model learns from reviews of one length alone.
+    steps, before an evaluation too, the model learns from reviews of one length alone. The order
+    depends on the seed and the epoch alone, so that all processes of a training draw the same.
     """
 
+    def __init__(self, batch_size: int, lengths: list[int], seed: int):
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Trainer before each epoch."""
+        self.epoch = epoch
+
     def __iter__(self) -> Iterator[int]:
+        self.generator.manual_seed(1000 * self.seed + self.epoch)
         rows = list(super().__iter__())
         whole = len(rows) // self.batch_size
         order = torch.randperm(whole, generator=self.generator).tolist()
@@ -61,7 +71,8 @@ class FineTuner(Trainer):
         grouped = super()._get_train_sampler(train_dataset)
         if not self.shuffled:
             return grouped
-        return ShuffledBatches(grouped.batch_size, lengths=grouped.lengths)
+        batch_size = grouped.batch_size * self.args.world_size
+        return ShuffledBatches(batch_size, grouped.lengths, self.args.seed)
 
     def create_optimizer(self, model=None):
         if self.optimizer is None and self.layer_decay != 1.0:

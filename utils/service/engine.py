@@ -47,9 +47,10 @@ class Engine:
     def __init__(self, classifier: Classifier, metrics: Metrics):
         self.classifier, self.metrics = classifier, metrics
         self.ready = False
+        self.closing = False
+        self._failed = False
         self._waiting: list[Job] = []
         self._changed = threading.Condition()
-        self.closing = False
         self._tokens_per_second = 0.0
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
         metrics.waiting.set_function(lambda: len(self._waiting))
@@ -57,19 +58,25 @@ class Engine:
     def start(self) -> None:
         """Warm up with batches of several lengths, measuring the speed, and take work."""
         word = self.classifier.tokenizer.unk_token_id
-        for length in (16, 128, 512, 512):
-            batch = [[word] * length] * max(1, BATCH_TOKENS // length)
-            started = time.perf_counter()
-            self.classifier.softmax(batch)
-            speed = sum(map(len, batch)) / (time.perf_counter() - started)
-        self._tokens_per_second = speed
-        self._worker.start()
-        self.ready = True
+        try:
+            for length in (16, 128, 512, 512):
+                if self.closing:
+                    return
+                batch = [[word] * length] * max(1, BATCH_TOKENS // length)
+                started = time.perf_counter()
+                self.classifier.softmax(batch)
+                speed = sum(map(len, batch)) / (time.perf_counter() - started)
+            self._tokens_per_second = speed
+            self._worker.start()
+            self.ready = True
+        except BaseException:
+            self._failed = True
+            raise
 
     @property
     def alive(self) -> bool:
-        """False once the worker has died; only a restart helps then."""
-        return not self.ready or self.closing or self._worker.is_alive()
+        """False once the warm-up has failed or the worker died; only a restart helps then."""
+        return not self._failed and (not self.ready or self.closing or self._worker.is_alive())
 
     def predict(self, ids: list[list[int]], deadline: float) -> list[Future]:
         """Futures of each text's class probabilities, shape (classes,).
@@ -84,6 +91,8 @@ class Engine:
 
     def _add(self, jobs: list[Job]) -> list[Future]:
         with self._changed:
+            if not self.ready:
+                raise Overloaded(1)
             self._drop()
             seconds = sum(job.tokens for job in self._waiting) / self._tokens_per_second
             more = sum(job.tokens for job in jobs) / self._tokens_per_second
@@ -100,6 +109,12 @@ class Engine:
         with self._changed:
             self.closing = True
             self._changed.notify()
+
+    def finished(self, seconds: float) -> bool:
+        """After `close`: whether the worker has ended, waiting so many seconds for it at most."""
+        if self._worker.ident is not None:
+            self._worker.join(seconds)
+        return not self._worker.is_alive()
 
     def _work(self) -> None:
         while True:
@@ -158,7 +173,9 @@ class Engine:
             return
         tokens = sum(job.tokens for job in batch)
         speed = tokens / (time.perf_counter() - started)
-        self._tokens_per_second += 0.1 * (speed - self._tokens_per_second)
+        # Small batches are slow for what they hold: they say little of the speed of a full queue.
+        weight = 0.1 * min(1.0, tokens / BATCH_TOKENS) ** 2
+        self._tokens_per_second += weight * (speed - self._tokens_per_second)
         self.metrics.batch_texts.observe(len(batch))
         self.metrics.tokens.inc(tokens)
         for job, row in zip(batch, rows, strict=True):

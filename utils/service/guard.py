@@ -3,13 +3,16 @@
 import hmac
 import logging
 import os
+import re
 import time
 import traceback
 from collections.abc import Callable
 
 from apiflask import APIFlask, HTTPError, HTTPTokenAuth
 from flask import Response, g, request
+from werkzeug.exceptions import BadRequest
 
+from utils import InputError
 from utils.service.engine import Engine
 
 KEY = "REVIEWS_API_KEY"  # the environment variable with the key, where one is asked for
@@ -39,6 +42,8 @@ class Service(APIFlask):
 def guard(app: APIFlask, engine: Engine) -> None:
     """Refuse early what no route could take; send headers, count and log every answer."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    # With FLASK_DEBUG set, exceptions would pass on to a log that quotes them.
+    app.config["PROPAGATE_EXCEPTIONS"] = False
     metrics = engine.metrics
 
     @app.before_request
@@ -49,6 +54,10 @@ def guard(app: APIFlask, engine: Engine) -> None:
                 raise HTTPError(413, f"The body is over {MAX_BODY:,} bytes: send fewer reviews.")
             if not request.is_json:
                 raise HTTPError(415, "Send JSON, with Content-Type: application/json.")
+            try:
+                request.get_json()
+            except (BadRequest, RecursionError) as error:
+                raise HTTPError(400, "The body is not JSON that can be read.") from error
 
     @app.after_request
     def finish(response: Response) -> Response:
@@ -65,10 +74,16 @@ def guard(app: APIFlask, engine: Engine) -> None:
 
 
 def key_check(app: APIFlask) -> Callable:
-    """A decorator of the routes that ask for the key; it does nothing where none is set."""
+    """A decorator of the routes that ask for the key; it does nothing where none is set.
+
+    Raises InputError where it is set to what no client could send.
+    """
     key = os.environ.get(KEY)
-    if not key:
+    if key is None:
         return lambda view: view
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", key):
+        raise InputError(f"{KEY} is empty, or has other characters than letters, digits and "
+                         "._~+/- (and = at its end): set another, or unset it.")  # fmt: skip
     auth = HTTPTokenAuth(description=f"The value of {KEY}.")
 
     @auth.verify_token

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from utils.figures import GREY, OURS
 
+REFUSALS = ("429", "503")
 NAMES = {"naive": ("naive route", GREY), "ours": ("this service", OURS)}
 
 
@@ -38,15 +39,17 @@ def figure(result: dict) -> Figure:
     ours, naive = (
         result["clients"][name][str(clients[-1])]["p99_ms"] for name in ("ours", "naive")
     )
-    right.set_title(f"and p99 falls from {naive / 1000:.1f} to {ours / 1000:.1f} s", loc="left")
+    right.set_title(
+        f"p99: {ours / 1000:.1f} s, of the naive route {naive / 1000:.1f} s", loc="left"
+    )
     return drawn
 
 
 def table(result: dict) -> str:
     """The clients' rows, then what overload and recovery showed, as Markdown."""
     lines = [
-        "| clients | service | answers/s | p50 | p95 | p99 | refused | wrong |",
-        "|---|---|---|---|---|---|---|---|",
+        "| clients | service | answers/s | p50 | p95 | p99 | refused | failed | wrong |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for count in result["clients"]["ours"]:
         for name, (title, _) in NAMES.items():
@@ -62,7 +65,7 @@ def table(result: dict) -> str:
         *lines,
         "",
         f"At 32 clients {result['throughput_ratio']:.1f} times the naive route's answers. Overload "
-        f"for {over['seconds']:.0f} s: {outcomes}; the slowest accepted answer took "
+        f"for {over['seconds']:.0f} s: {outcomes}; the slowest answer took "
         f"{over['slowest_ms'] / 1000:.1f} s (deadline: {result['deadline_seconds']:.0f} s); memory "
         f"{first:.2f} GiB in its first ten seconds, {last:.2f} GiB in its last.",
         "",
@@ -72,8 +75,10 @@ def table(result: dict) -> str:
 
 
 def _row(count: str, title: str, row: dict) -> str:
-    refused = sum(number for status, number in row["outcomes"].items() if status != "200")
+    refused = sum(row["outcomes"].get(status, 0) for status in REFUSALS)
+    failed = sum(row["outcomes"].values()) - row["outcomes"].get("200", 0) - refused
     times = " | ".join(f"{row[key]:,.0f} ms" for key in ("p50_ms", "p95_ms", "p99_ms"))
     return (
-        f"| {count} | {title} | {row['per_second']:.1f} | {times} | {refused:,} | {row['wrong']} |"
+        f"| {count} | {title} | {row['per_second']:.1f} | {times} | {refused:,} | {failed:,} "
+        f"| {row['wrong']} |"
     )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import socket
 import threading
@@ -85,7 +86,7 @@ def listen(app: APIFlask, host: str, port: int) -> TcpWSGIServer:
             channel_timeout=RECEIVE_SECONDS,
             cleanup_interval=RECEIVE_SECONDS / 6,
             max_request_header_size=16 * 1024,
-            max_request_body_size=MAX_BODY,
+            max_request_body_size=MAX_BODY + 1,  # the first size that it refuses
             channel_request_lookahead=1,  # reads on while it works: so it sees who hangs up
             asyncore_use_poll=True,
         )
@@ -105,7 +106,10 @@ def listen(app: APIFlask, host: str, port: int) -> TcpWSGIServer:
 
 
 def serve(server: TcpWSGIServer, engine: Engine) -> None:
-    """Answer until SIGTERM or Ctrl+C, then answer what was accepted, and return."""
+    """Start the engine, answer until SIGTERM or Ctrl+C, then answer what was accepted, and return.
+
+    Where a batch is still being computed after that, for nobody, the process ends with it.
+    """
 
     def stop(*_) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -128,9 +132,15 @@ def serve(server: TcpWSGIServer, engine: Engine) -> None:
         signal.signal(name, stop)
     host = server.effective_host
     where = f"[{host}]" if ":" in host else host
+    warm_up = threading.Thread(target=engine.start, daemon=True)
+    warm_up.start()  # ready once it is warm
     log.info("listening on http://%s:%s", where, server.effective_port)
     server.run()
     log.info("stopped")
+    warm_up.join(STOP_SECONDS)
+    if warm_up.is_alive() or not engine.finished(STOP_SECONDS):
+        logging.shutdown()
+        os._exit(0)  # Python would end a thread inside torch, which aborts the process
 
 
 def _busy(server) -> bool:

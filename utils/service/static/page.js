@@ -11,6 +11,7 @@ const EXAMPLES = [
 ];
 const BATCH = { texts: 16, bytes: 48000 }; // of a request, below the service's limits
 let key = "";
+let turn = 0; // the latest review asked for: an earlier answer must not replace it
 
 /** Ask the service; where it is busy, wait as long as it says and ask again. */
 async function ask(path, inputs, tries = 8) {
@@ -37,7 +38,9 @@ async function ask(path, inputs, tries = 8) {
   const answer = await response.json();
   if (!response.ok) {
     const reasons = Object.values(answer.detail?.json ?? {}).flat();
-    throw new Error([answer.message, ...reasons].join(": "));
+    throw Object.assign(new Error([answer.message, ...reasons].join(": ")), {
+      status: response.status,
+    });
   }
   return answer;
 }
@@ -57,7 +60,14 @@ function show(answer) {
   const strongest = Math.max(...answer.words.map((word) => Math.abs(word.weight ?? 0)), 1e-9);
   $("words").replaceChildren(...answer.words.flatMap((word) => [mark(word, strongest), " "]));
   $("result").hidden = false;
+  $("spoken").textContent = `${$("label").textContent}, ${$("score").textContent}. `
+    + `Towards positive: ${three(answer.words, 1)}. Towards negative: ${three(answer.words, -1)}.`;
 }
+
+/** The three words that push hardest to one side, for who cannot see the colours. */
+const three = (words, side) => words.filter((word) => side * (word.weight ?? 0) > 0)
+  .sort((a, b) => side * (b.weight - a.weight)).slice(0, 3).map((word) => word.text).join(", ")
+  || "none";
 
 function mark({ text, weight }, strongest) {
   const span = document.createElement("span");
@@ -77,15 +87,19 @@ function mark({ text, weight }, strongest) {
 
 $("review-form").addEventListener("submit", async (event) => {
   event.preventDefault();
+  const mine = ++turn;
   $("problem").hidden = true;
-  $("read").disabled = true;
+  $("read").setAttribute("aria-disabled", "true");
   try {
-    show(await ask("/explain", $("review").value));
+    const answer = await ask("/explain", $("review").value);
+    if (mine === turn) show(answer);
   } catch (error) {
-    $("result").hidden = true;
-    complain(error);
+    if (mine === turn) {
+      $("result").hidden = true;
+      complain(error);
+    }
   }
-  $("read").disabled = false;
+  if (mine === turn) $("read").removeAttribute("aria-disabled");
 });
 
 $("review").addEventListener("keydown", (event) => {
@@ -110,19 +124,22 @@ $("file").addEventListener("change", async () => {
   const file = $("file").files[0];
   $("problem").hidden = true;
   if (!file) return;
+  $("file").disabled = true;
   try {
-    const { text, unlabelled, total } = await labelled(await file.arrayBuffer());
+    const { text, unlabelled, total, stopped } = await labelled(await file.arrayBuffer());
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
     link.download = file.name.replace(/(\.csv)?$/i, "-labelled.csv");
     link.textContent = `Download ${link.download}`;
     const none = unlabelled ? `, ${unlabelled} without a text that can be labelled` : "";
     $("file-state").replaceChildren(`${total} rows${none}. `, link);
+    if (stopped) complain(new Error(`It ended early, the rest has no label. ${stopped.message}`));
   } catch (error) {
     $("file-state").textContent = "";
     complain(error);
   }
   $("file-progress").hidden = true;
+  $("file").disabled = false;
   $("file").value = "";
 });
 
@@ -141,14 +158,32 @@ async function labelled(bytes) {
   const added = ["predicted_label", "score", "truncated"];
   const taken = added.find((name) => names.includes(name));
   if (taken) throw new Error(`The file has a column ${taken} already: rename it.`);
+  const twice = names.find((name, place) => names.indexOf(name) < place);
+  if (twice !== undefined) throw new Error(`The file has two columns ${twice}: rename one.`);
+  const ragged = rows.findIndex((row) => row.length !== names.length);
+  if (ragged >= 0) {
+    throw new Error(`Row ${ragged + 1} has ${rows[ragged].length} fields, and the header `
+      + `${names.length}: put quotes around texts with commas.`);
+  }
   $("file-progress").hidden = false;
   $("file-state").textContent = "";
 
   const bytesOf = (text) => new TextEncoder().encode(JSON.stringify(text)).length;
   const readable = (text) => text.replace(/<br\s*\/?>/gi, " ").trim()
     && text.length <= 20000 && bytesOf(text) < 60000;
-  const good = rows.filter((row) => readable(row[chosen] ?? ""));
+  const good = rows.filter((row) => readable(row[chosen]));
   const answers = new Map();
+  let stopped;
+  const label = async (batch) => {
+    try {
+      const found = await ask("/predict", batch.map((row) => row[chosen]));
+      batch.forEach((row, place) => answers.set(row, found[place][0]));
+    } catch (error) { // one text may be the cause: what remains of it stays without a label
+      if (![422, 504].includes(error.status)) throw error;
+      const half = Math.floor(batch.length / 2);
+      if (half) await label(batch.slice(0, half)).then(() => label(batch.slice(half)));
+    }
+  };
   for (let start = 0; start < good.length;) {
     const batch = [];
     let size = 0;
@@ -157,18 +192,24 @@ async function labelled(bytes) {
       if (batch.length && size > BATCH.bytes) break;
       batch.push(good[start + batch.length]);
     }
-    const found = await ask("/predict", batch.map((row) => row[chosen]));
-    batch.forEach((row, place) => answers.set(row, found[place][0]));
+    try {
+      await label(batch);
+    } catch (error) {
+      if (!answers.size) throw error;
+      stopped = error;
+      break;
+    }
     start += batch.length;
     $("file-progress").value = start / good.length;
   }
   const lines = rows.map((row) => {
     const answer = answers.get(row);
-    const filled = names.map((_, place) => row[place] ?? "");
-    return [...filled, ...(answer ? [answer.label, answer.score, answer.truncated] : ["", "", ""])];
+    return [...row, ...(answer ? [answer.label, answer.score, answer.truncated] : ["", "", ""])];
   });
   const text = [[...names, ...added], ...lines].map((line) => line.map(quote).join(",")).join("\r\n");
-  return { text: `${text}\r\n`, total: rows.length, unlabelled: rows.length - good.length };
+  const mark = new Uint8Array(bytes, 0, Math.min(3, bytes.byteLength)).join() === "239,187,191";
+  const unlabelled = rows.length - answers.size;
+  return { text: `${mark ? "\uFEFF" : ""}${text}\r\n`, total: rows.length, unlabelled, stopped };
 }
 
 const quote = (value) =>
@@ -179,7 +220,6 @@ function parse(source) {
   const rows = [];
   let row = [];
   const field = /("(?:[^"]|"")*"|[^",\r\n][^,\r\n]*|)(,|\r\n|\n|\r|$)/y;
-  source = source.replace(/^\uFEFF/, "");
   while (field.lastIndex < source.length) {
     const at = field.lastIndex;
     const match = field.exec(source);
@@ -189,7 +229,7 @@ function parse(source) {
     const [, value, end] = match;
     row.push(value.startsWith('"') ? value.slice(1, -1).replaceAll('""', '"') : value);
     if (end !== ",") {
-      if (row.length > 1 || row[0]) rows.push(row);
+      if (row.length > 1 || value) rows.push(row); // a blank line is no row, but "" is
       row = [];
     } else if (field.lastIndex === source.length) {
       rows.push([...row, ""]);
