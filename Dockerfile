@@ -1,4 +1,4 @@
-# The service and the released model:  docker build -t reviews . && docker run -p 8000:8000 reviews
+# The service and the released model, as the README starts it.
 FROM python:3.11-slim
 WORKDIR /app
 

@@ -12,6 +12,7 @@ import argparse
 import logging
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -42,7 +43,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     disable_progress_bar()
     try:
-        engine = Engine(Classifier.from_folder(arguments.model), Metrics())
+        # In a thread that ends, and OpenMP's team with it: see Engine.
+        with ThreadPoolExecutor(1) as loader:
+            classifier = loader.submit(Classifier.from_folder, arguments.model).result()
+        engine = Engine(classifier, Metrics())
         app = create_app(engine, check_manifest(arguments.model))
         server = listen(app, arguments.host, arguments.port)
         serve(server, engine)

@@ -12,6 +12,8 @@ import json
 import os
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -29,8 +31,11 @@ from utils.inference import Classifier
 from utils.results import write
 from utils.service import report
 from utils.service.api import DEADLINE_SECONDS
-from utils.service.load import Answers, closed_loop, open_loop
+from utils.service.engine import Engine
+from utils.service.load import Answers, closed_loop, engine_alone, open_loop
+from utils.service.metrics import Metrics
 from utils.service.process import naive_service, our_service
+from utils.text import tokenize
 
 CLIENTS = (1, 8, 32)
 ROUNDS = 3
@@ -55,10 +60,27 @@ def main() -> None:
     print(f"\nSaved in {os.path.relpath(path)}\n\n{report.table(json.loads(text))}")
 
 
+def expected_and_limits(model: Path, texts: list[str]) -> tuple[np.ndarray, dict[str, float]]:
+    """The direct predictions, and texts a second without HTTP: all at once, and as they come."""
+    classifier = Classifier.from_folder(model)
+    classifier.probabilities(texts)
+    started = time.perf_counter()
+    expected = classifier.probabilities(texts)
+    at_once = len(texts) / (time.perf_counter() - started)
+    engine = Engine(classifier, Metrics())
+    engine.start()
+    ids = tokenize(classifier.tokenizer, texts).ids
+    alone = engine_alone(engine, ids, CLIENTS[-1], SECONDS)
+    engine.close()
+    return expected, {"at_once_per_second": at_once, "engine_per_second": alone}
+
+
 def measure(model: Path) -> dict:
     """Both services with clients that wait, then ours with more than it can answer."""
     texts = random_texts(review_lengths(400))
-    expected = Classifier.from_folder(model).probabilities(texts)
+    # In a thread that ends, for its team of OpenMP threads to end with it: see Engine.
+    with ThreadPoolExecutor(1) as thread:
+        expected, limits = thread.submit(expected_and_limits, model, texts).result()
     with (
         tempfile.TemporaryDirectory() as folder,
         naive_service(model) as naive,
@@ -93,6 +115,7 @@ def measure(model: Path) -> dict:
         closed_loop(ours.url, texts, expected, 8, SECONDS, recovery)
     return {
         "clients": clients,
+        "limits": limits,
         "throughput_ratio": capacity / usual,
         "overload": {
             **over.summary(),

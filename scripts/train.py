@@ -39,8 +39,8 @@ def main() -> None:
         result = fine_tune(run, trainer, backbone, reviews, recipe)
     except InputError as error:
         sys.exit(f"error: {error}")
-    best = result["validation"][result["best_epoch"] - 1]
-    print(f"Epoch {best['epoch']} is kept: {best['accuracy']:.1%} right on validation.")
+    kept = result["validation"][result["kept_epoch"] - 1]
+    print(f"{kept['accuracy']:.1%} right on validation after epoch {kept['epoch']}, which is kept.")
     print(f"Saved in {os.path.relpath(run.folder)}/checkpoints/{result['fingerprint']}/model")
 
 

@@ -96,6 +96,7 @@ def with_tables(readme: str) -> str:
         "results": results_table(),
         "seeds": research.scored(),
         "folds": research.cross_validated(),
+        "epochs": research.by_epoch(),
         "minutes": minutes_table(),
         "copies": copies_table(),
         **{

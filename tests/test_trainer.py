@@ -89,10 +89,10 @@ def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(backbone, revi
     trainer.callback_handler.callbacks[-1].on_step_end = on_step_end
     result = fine_tune(run, trainer, backbone, reviews, AVERAGED)
     classifier, _ = load_trained(run)
-    steps = len(expected) * result["best_epoch"] // AVERAGED.epochs
+    steps = len(expected) * result["kept_epoch"] // AVERAGED.epochs
     kept = classifier.model.head.weight.detach().cpu()
     assert torch.allclose(kept, expected[steps - 1].cpu(), atol=1e-6)
-    best = result["validation"][result["best_epoch"] - 1]["accuracy"]
+    best = result["validation"][result["kept_epoch"] - 1]["accuracy"]
     assert validation_accuracy(classifier, reviews) == pytest.approx(best)
 
 

@@ -1,6 +1,7 @@
 """Fine-tuning: it learns, resumes to the same result, and is not repeated."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -37,9 +38,19 @@ def test_it_learns_and_its_result_says_how(trained, reviews):
     classifier, loaded = load_trained(run, training_sha256=reviews.training_sha256, seed=0)
     assert loaded == result
     assert validation_accuracy(classifier, reviews) > 0.9
-    best = result["validation"][result["best_epoch"] - 1]
-    assert best["accuracy"] == max(epoch["accuracy"] for epoch in result["validation"])
-    assert validation_accuracy(classifier, reviews) == pytest.approx(best["accuracy"])
+    last = result["validation"][-1]
+    assert result["kept_epoch"] == last["epoch"] == RECIPE.epochs
+    assert validation_accuracy(classifier, reviews) == pytest.approx(last["accuracy"])
+
+
+def test_the_epoch_that_validation_prefers_can_be_kept(backbone, reviews, tmp_path):
+    run = Run(tmp_path / "run")
+    recipe = replace(RECIPE, learning_rate=3e-2, epochs=4, best_epoch=True)
+    result = fine_tune(run, trainer_in(run, backbone, reviews, recipe), backbone, reviews, recipe)
+    accuracies = [epoch["accuracy"] for epoch in result["validation"]]
+    assert result["kept_epoch"] == 1 + accuracies.index(max(accuracies))
+    classifier, _ = load_trained(run)
+    assert validation_accuracy(classifier, reviews) == pytest.approx(max(accuracies))
 
 
 def test_the_same_seed_gives_the_same_weights(trained, backbone, reviews, tmp_path):

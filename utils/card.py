@@ -43,7 +43,7 @@ A review over 512 tokens needs `truncation=True`, which cuts off its end.
 
 ## How it was made
 
-{recipe}. The epoch was chosen by validation accuracy; the test chose nothing.
+{recipe}. {epoch}; the test chose nothing.
 Versions: torch {torch}, transformers {transformers}, in {precision} on {processor}.
 Hashes of the data, the recipe and each file are in `manifest.json`.
 
@@ -95,6 +95,9 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
         + _pipeline_loss(agreement),
         results=_results(evaluation),
         recipe=_recipe(trained["recipe"]),
+        epoch="The epoch was chosen by validation accuracy"
+        if trained["recipe"].get("best_epoch", True)
+        else "The last epoch is kept",
         **{key: trained["versions"][key] for key in ("torch", "transformers", "precision")},
         processor=trained["versions"]["processor"],
         weights_licence=weights_licence,

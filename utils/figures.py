@@ -95,13 +95,13 @@ def training_curves(result: dict) -> Figure:
     lowest = validation.loc[validation["loss"].idxmin(), "epoch"]
     left.set_title(f"Validation loss is lowest after epoch {lowest}")
     right.plot(validation["epoch"], validation["accuracy"], "o-", color=OURS)
-    best = validation[validation["epoch"] == result["best_epoch"]].iloc[0]
-    right.annotate(f"{best['accuracy']:.1%}", (best["epoch"], best["accuracy"]), ha="center",
+    kept = validation[validation["epoch"] == result["kept_epoch"]].iloc[0]
+    right.annotate(f"{kept['accuracy']:.1%}", (kept["epoch"], kept["accuracy"]), ha="center",
                    xytext=(0, 10), textcoords="offset points", color=OURS)  # fmt: skip
     right.set(xlabel="epoch", ylabel="validation accuracy", xticks=validation["epoch"])
     right.margins(x=0.15, y=0.35)
     right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    right.set_title(f"Epoch {result['best_epoch']} is kept")
+    right.set_title(f"{kept['accuracy']:.1%} after the epoch that is kept")
     return figure
 
 

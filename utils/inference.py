@@ -104,7 +104,10 @@ class Classifier:
 
     def softmax(self, ids: list[list[int]]) -> np.ndarray:
         """Class probabilities of one batch of token ids, shape (texts, classes), float32."""
-        batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(device())
+        # Multiples of 16: each shape that is new costs the making of its kernels.
+        batch = self.tokenizer.pad(
+            {"input_ids": ids}, pad_to_multiple_of=16, return_tensors="pt"
+        ).to(device())
         with torch.inference_mode():
             logits = self._computes(batch["input_ids"], batch["attention_mask"]).logits
             return logits.softmax(-1).cpu().numpy()

@@ -21,6 +21,7 @@ class Recipe:
     warmup: float = 0.1  # share of the steps
     weight_decay: float = 0.01
     shuffled: bool = True  # batches of similar length in random order, not from long to short
+    best_epoch: bool = False  # keep the epoch that validation prefers, not the last one
     max_tokens: int = MAX_TOKENS
     tail: bool = True  # of a longer review keep head and tail, not the head alone
     layer_decay: float = 1.0  # each layer's learning rate, as a multiple of that above it

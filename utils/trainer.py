@@ -171,8 +171,8 @@ def make_trainer(
         use_cpu=device().type == "cpu",
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=1,  # beside the best one
-        load_best_model_at_end=True,
+        save_total_limit=1,  # beside the best one, where that is kept
+        load_best_model_at_end=recipe.best_epoch,
         metric_for_best_model="accuracy",
         logging_steps=5,
         dataloader_pin_memory=device().type == "cuda",

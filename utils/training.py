@@ -1,4 +1,4 @@
-"""Fine-tuning: seeded, resumable, the best epoch on validation, and loading what it left."""
+"""Fine-tuning: seeded, resumable, watched on validation; and loading what it left."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ from utils.results import Run, sha256, write_folder
 def fine_tune(
     run: Run, trainer: Trainer, backbone: Backbone, reviews: Reviews, recipe: Recipe
 ) -> dict:
-    """Train, or resume from the last checkpoint, and save the best epoch's model and the result.
+    """Train, or resume from the last checkpoint, and save the model and the result.
 
     A training with the same fingerprint that is finished is not repeated. Returns the result as
     saved in `results/training.json`. Raises InputError where the disk is too full to begin.
@@ -63,7 +63,7 @@ def fine_tune(
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     minutes = (time.perf_counter() - started) / 60
-    if trainer.state.best_model_checkpoint is None:
+    if recipe.best_epoch and trainer.state.best_model_checkpoint is None:
         raise InputError(
             "The checkpoint of the best epoch is gone (was the folder moved?): delete "
             f"{run.name}/checkpoints/{key} and train again."
@@ -71,7 +71,9 @@ def fine_tune(
 
     logs = trainer.state.log_history
     epochs = [log for log in logs if "eval_accuracy" in log]
-    best = max(epochs, key=lambda log: log["eval_accuracy"])  # the first of equals, as Trainer
+    kept = epochs[-1]
+    if recipe.best_epoch:
+        kept = max(epochs, key=lambda log: log["eval_accuracy"])  # the first of equals, as Trainer
     result = {
         **about,
         "parameters": trainer.model.num_parameters(),
@@ -82,7 +84,7 @@ def fine_tune(
         "tokens_per_epoch": sum(trainer.train_dataset["length"]),
         "minutes": None if checkpoint else round(minutes, 2),
         "resumed": bool(checkpoint),
-        "best_epoch": round(best["epoch"]),
+        "kept_epoch": round(kept["epoch"]),
         "validation": [
             {"epoch": round(e["epoch"]), "accuracy": float(e["eval_accuracy"]),
              "loss": float(e["eval_loss"])} for e in epochs

@@ -11,6 +11,7 @@ from utils.inference import BATCH_TOKENS, Classifier
 from utils.service.metrics import Metrics
 
 QUEUE_SECONDS = 4.0  # of work that may wait, at the speed measured
+MOST_PADDING = 1.1  # tokens of a batch, padded, to those in its texts
 WAIT_SECONDS = 0.005  # for company, before an idle worker begins
 
 
@@ -40,15 +41,19 @@ class Job:
 class Engine:
     """A single thread that predicts whatever waits, so that the cores are not fought over.
 
+    It warms up in that thread too: OpenMP keeps a team of threads for each thread that ever
+    computed, and where those are more than the cores, each parallel region takes longer.
+
     The oldest text is always in the next batch, with those nearest to it in length as far as
-    BATCH_TOKENS goes. What is cancelled or late is dropped before it costs anything.
+    BATCH_TOKENS and MOST_PADDING go. What is cancelled or late is dropped before it costs anything.
     """
 
     def __init__(self, classifier: Classifier, metrics: Metrics):
         self.classifier, self.metrics = classifier, metrics
         self.ready = False
         self.closing = False
-        self._failed = False
+        self._failed: Exception | None = None
+        self._warm = threading.Event()
         self._waiting: list[Job] = []
         self._changed = threading.Condition()
         self._tokens_per_second = 0.0
@@ -56,7 +61,17 @@ class Engine:
         metrics.waiting.set_function(lambda: len(self._waiting))
 
     def start(self) -> None:
-        """Warm up with batches of several lengths, measuring the speed, and take work."""
+        """Have the worker warm up and take work; returns once it is ready.
+
+        Raises what the warm-up raised, where it failed.
+        """
+        self._worker.start()
+        self._warm.wait()
+        if self._failed:
+            raise self._failed
+
+    def _warm_up(self) -> None:
+        """Compute batches of several lengths, measuring the speed."""
         word = self.classifier.tokenizer.unk_token_id
         try:
             for length in (16, 128, 512, 512):
@@ -65,13 +80,12 @@ class Engine:
                 batch = [[word] * length] * max(1, BATCH_TOKENS // length)
                 started = time.perf_counter()
                 self.classifier.softmax(batch)
-                speed = sum(map(len, batch)) / (time.perf_counter() - started)
-            self._tokens_per_second = speed
-            self._worker.start()
+                self._tokens_per_second = sum(map(len, batch)) / (time.perf_counter() - started)
             self.ready = True
-        except BaseException:
-            self._failed = True
-            raise
+        except Exception as error:
+            self._failed = error
+        finally:
+            self._warm.set()
 
     @property
     def alive(self) -> bool:
@@ -117,7 +131,8 @@ class Engine:
         return not self._worker.is_alive()
 
     def _work(self) -> None:
-        while True:
+        self._warm_up()
+        while self.ready:
             with self._changed:
                 while not self._waiting and not self.closing:
                     self._changed.wait()
@@ -147,12 +162,14 @@ class Engine:
         if not self._waiting:
             return []
         oldest = self._waiting[0]
-        batch, longest = [oldest], oldest.tokens
+        batch, longest, total = [oldest], oldest.tokens, oldest.tokens
         if oldest.function is None:
             texts = [job for job in self._waiting[1:] if job.function is None]
             for job in sorted(texts, key=lambda job: abs(job.tokens - oldest.tokens)):
-                if (len(batch) + 1) * max(longest, job.tokens) > BATCH_TOKENS:
+                padded = (len(batch) + 1) * max(longest, job.tokens)
+                if padded > BATCH_TOKENS or padded > MOST_PADDING * (total + job.tokens):
                     break
+                total += job.tokens
                 batch.append(job)
                 longest = max(longest, job.tokens)
         taken = set(batch)
