@@ -66,21 +66,17 @@ def cross_validated(dataset: str = "imdb-minilm") -> str:
         half = 1.96 * np.sqrt(mean * (1 - mean) / reviews)
         each = ", ".join(f"{value:.1%}" for value in accuracy)
         loss = np.mean([epoch["loss"] for epoch in last])
-        minutes = np.mean([result["minutes"] or np.nan for result in results])
-        rows.append((mean, f"| {recipe} | {each} | {mean:.1%} ± {100 * half:.1f} | {loss:.3f} "
-                           f"| {minutes:.0f} |"))  # fmt: skip
-    head = "| recipe | accuracy of each fold | mean, 95% interval | loss | minutes |"
-    return "\n".join([head, "|---|---|---|---|---|", *(row for _, row in sorted(rows))])
+        rows.append((mean, f"| {recipe} | {each} | {mean:.1%} ± {100 * half:.1f} | {loss:.3f} |"))
+    head = "| recipe | accuracy of each fold | mean, 95% interval | loss |"
+    return "\n".join([head, "|---|---|---|---|", *(row for _, row in sorted(rows))])
 
 
 def by_epoch(dataset: str = "imdb-minilm") -> str:
     """Mean validation accuracy after each epoch, over all trainings, in a sentence."""
     main = json.loads((ROOT / "artifacts" / dataset / "results" / "training.json").read_text())
-    found = {main["fingerprint"]: main}
-    for path in FOLDER.glob(f"*-{dataset}-*.json"):
-        result = json.loads(path.read_text())
-        found[result["fingerprint"]] = result
-    histories = [[epoch["accuracy"] for epoch in result["validation"]] for result in found.values()]
+    trained = [main, *(json.loads(path.read_text()) for path in FOLDER.glob(f"*-{dataset}-*.json"))]
+    # A training of which two epochs were kept is one training.
+    histories = {tuple(epoch["accuracy"] for epoch in result["validation"]) for result in trained}
     histories = np.array([history for history in histories if len(history) == 3])
     means = ", ".join(f"{mean:.1%}" for mean in histories.mean(0))
     last = int((histories.argmax(1) == 2).sum())
