@@ -18,8 +18,9 @@ run: $(INSTALLED)  ## notebooks 01 to 05 in order: fine-tuned, evaluated, export
 notebooks: $(INSTALLED)  ## all notebooks there are
 	@$(BIN)/python scripts/run_notebooks.py
 
-train: $(INSTALLED)  ## fine-tuning alone, without notebooks
-	@$(BIN)/python scripts/train.py
+train: $(INSTALLED)  ## fine-tuning alone, without notebooks; PROCESSES=2: by two that share each batch
+	@$(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES),$(BIN)/python) \
+	    scripts/train.py
 
 export: $(INSTALLED)  ## the trained model as a folder and a zip
 	@$(BIN)/python scripts/model-export.py
@@ -41,7 +42,7 @@ test: $(INSTALLED)  ## the tests, without the slow ones
 	@$(BIN)/python -m pytest
 
 test-all: $(INSTALLED)  ## all tests: the Hub's protocol, the service and every notebook too
-	@$(BIN)/pip install --quiet -r requirements-test.txt
+	@$(BIN)/pip install --quiet -r requirements-test.txt -r requirements-ray.txt
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -m ""

@@ -20,24 +20,20 @@ import psutil
 
 from utils import InputError, benchmark, engines
 from utils.agreement import agreement
-from utils.backbone import build_model, load_backbone
 from utils.benchmark_report import growth_figure, inference_figure, table, training_figure
 from utils.data import Reviews, load_reviews
 from utils.export import RELEASED
 from utils.hardware import precision, versions
-from utils.recipe import Recipe
-from utils.results import Run, write
+from utils.results import write
 from utils.settings import set_up
-from utils.trainer import make_trainer
 
 ROUNDS = 3
 TRAINED_ON = {"22M": 48, "66M": 24}  # reviews of a round: three batches
 PREDICTED = 48
 SINGLE = 16
-SEEDS = (42, 43, 44)
 LENGTHS = (64, 128, 256, 512)
 COUNTS = (250, 1000)  # reviews of IMDB's lengths
-PARTS = ("training", "inference", "growth", "accuracy", "tried")
+PARTS = ("training", "inference", "growth", "tried")
 
 
 def main() -> None:
@@ -50,7 +46,7 @@ def main() -> None:
     parts = parser.parse_args().part
     try:
         settings = set_up()
-        reviews = load_reviews(settings) if {"inference", "accuracy"} & set(parts) else None
+        reviews = load_reviews(settings) if "inference" in parts else None
     except InputError as error:
         sys.exit(f"error: {error}")
     about = {"versions": versions(), "why": precision()[1], "rounds": ROUNDS}
@@ -66,8 +62,6 @@ def main() -> None:
         save("inference", {**about, **inference(reviews, about["peak_gflops"])}, inference_figure)
     if "growth" in parts:
         save("growth", {**about, **growth()}, growth_figure)
-    if "accuracy" in parts:
-        save("accuracy", {**about, **accuracy(reviews, settings.backbone)})
     if "tried" in parts:
         save("tried", {**about, **tried()})
     for part in parts:
@@ -191,39 +185,6 @@ def growth() -> dict:
 
 def _best(seconds: float | dict[int, float]) -> float:
     return min(seconds.values()) if isinstance(seconds, dict) else seconds
-
-
-def accuracy(reviews: Reviews, name: str) -> dict:
-    """Validation accuracy of the usual way of training and of ours, for each seed.
-
-    Padding changes no logit, so the usual one is padded to the batch's longest, to save time.
-    """
-    backbone = load_backbone(name)
-    ways = {
-        "usual": {"bf16": False, "train_sampling_strategy": "random", "optim": "adamw_torch"},
-        "ours": {},
-    }
-    rows = {}
-    for seed in SEEDS:
-        recipe = Recipe(backbone.learning_rate, seed)
-        for way, changes in ways.items():
-            model = build_model(backbone, seed)
-            if way == "usual":
-                for layer in model.distilbert.transformer.layer:
-                    layer.attention.dropout.p = 0.1
-            with tempfile.TemporaryDirectory() as folder:
-                run = Run(Path(folder))
-                kept = {"save_strategy": "no", "load_best_model_at_end": False, **changes}
-                trainer = make_trainer(run, model, backbone, reviews, recipe, **kept)
-                minutes = benchmark.seconds_of(trainer.train) / 60
-            epochs = [log for log in trainer.state.log_history if "eval_accuracy" in log]
-            rows[f"{way}, seed {seed}"] = {
-                "minutes": minutes,
-                "accuracy": [float(log["eval_accuracy"]) for log in epochs],
-                "loss": [float(log["eval_loss"]) for log in epochs],
-            }
-            print(f"{way}, seed {seed}: {rows[f'{way}, seed {seed}']}", flush=True)
-    return {"dataset": reviews.title, "reviews": len(reviews.validation), "rows": rows}
 
 
 def tried() -> dict:

@@ -4,15 +4,19 @@ Examples:
   python scripts/model-inference.py "A moving, clever film."
   python scripts/model-inference.py < one_review_a_line.txt
   python scripts/model-inference.py --input reviews.csv --output labelled.parquet
+  python scripts/model-inference.py --input FOLDER --output FOLDER --engine ray
 
 Texts give one line of JSON each: label, score (its probability), and whether the text was too long
 and shortened. Files (.csv, .jsonl, .parquet) keep their rows and columns and get three more:
-predicted_label, score and truncated; rows without a label are named on standard error.
+predicted_label, score and truncated; rows without a label are named on standard error. Of a folder
+each file gets an output of its name; those that have one already are left alone, so that a run that
+was killed goes on. Ray labels files side by side: pip install -r requirements-ray.txt.
 """
 
 import argparse
 import json
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from transformers.utils.logging import disable_progress_bar
 
 from utils import InputError
+from utils.folders import ENGINES, label_folder
 from utils.inference import Classifier
 from utils.scoring import label_file
 from utils.settings import ROOT
@@ -35,8 +40,9 @@ def main() -> None:
     parser.add_argument(
         "--model", type=Path, default=ROOT / "artifacts" / "model", help="an exported folder"
     )
-    parser.add_argument("--input", type=Path, help="a file of reviews")
-    parser.add_argument("--output", type=Path, help="the file to write, for --input")
+    parser.add_argument("--input", type=Path, help="a file of reviews, or a folder of such files")
+    parser.add_argument("--output", type=Path, help="the file or folder to write, for --input")
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="for a folder")
     parser.add_argument("--text-column", help="of the input; default: text, else review")
     arguments = parser.parse_args()
     if bool(arguments.input) != bool(arguments.output):
@@ -45,6 +51,9 @@ def main() -> None:
         parser.error("give reviews as arguments or as a file, not both")
     disable_progress_bar()
     try:
+        if arguments.input and arguments.input.is_dir():
+            label_files(arguments)
+            return
         classifier = Classifier.from_folder(arguments.model)
         if arguments.input:
             rows, unlabelled = label_file(
@@ -55,6 +64,24 @@ def main() -> None:
             label_texts(classifier, arguments.texts)
     except InputError as error:
         sys.exit(f"error: {error}")
+
+
+def label_files(arguments: argparse.Namespace) -> None:
+    """Label a folder, and say what became of each file; exits with 1 where one has no output."""
+    rows = unlabelled = failed = 0
+    started = time.perf_counter()
+    for found in label_folder(
+        arguments.model, arguments.input, arguments.output, arguments.text_column,
+        ENGINES[arguments.engine],
+    ):  # fmt: skip
+        said = f"{found.rows - found.unlabelled:,} of {found.rows:,} rows labelled"
+        print(f"{found.file}: {found.problem or said}", file=sys.stderr, flush=True)
+        rows, unlabelled = rows + found.rows, unlabelled + found.unlabelled
+        failed += found.problem is not None
+    seconds = time.perf_counter() - started
+    print(f"{rows - unlabelled:,} of {rows:,} rows labelled in {seconds:.0f} s.", file=sys.stderr)
+    if failed:
+        sys.exit(f"error: {failed} files have no output, as said above.")
 
 
 def label_texts(classifier: Classifier, texts: list[str]) -> None:

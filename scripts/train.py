@@ -1,6 +1,10 @@
 """Fine-tune the custom-head DistilBERT with the settings from the environment.
 
-Example: SOURCE=my_reviews.csv LABELS=2000 python scripts/train.py
+Examples:
+  SOURCE=my_reviews.csv LABELS=2000 python scripts/train.py
+  torchrun --standalone --nproc-per-node 2 scripts/train.py
+
+Several processes share each batch; the first one speaks and writes.
 """
 
 import argparse
@@ -25,6 +29,8 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
+    if int(os.environ.get("RANK", "0")):
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         settings = set_up()
         reviews = load_reviews(settings)

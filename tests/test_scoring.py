@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -200,3 +202,117 @@ def test_the_script_labels_a_file_and_says_which_rows_it_could_not(classifier, t
     assert "row 3 has no label" in out.stderr
     assert out.stderr.splitlines()[-1] == "2 of 6 rows labelled."
     assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 6
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Nine files of reviews in three formats, one row of which has no text, and one broken file."""
+    folder = tmp_path_factory.mktemp("files")
+    for number in range(9):
+        texts = [f"{text} {number}" for text in TEXTS] if number else [*TEXTS, ""]
+        frame = pd.DataFrame(
+            {"id": [f"{number}-{row}" for row in range(len(texts))], "text": texts}
+        )
+        save(frame, folder / f"part{number}.{FORMATS[number % 3]}")
+    (folder / "notes.txt").write_text("no reviews\n")
+    return folder
+
+
+def label_files(exported, source, target, *more, **options):
+    script = ROOT / "scripts" / "model-inference.py"
+    command = [sys.executable, script, "--model", exported, "--input", source, "--output", target]
+    return subprocess.Popen(
+        [*map(str, command), *more], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        **options,
+    )  # fmt: skip
+
+
+def rows_in(folder) -> dict[str, tuple]:
+    """Each row's label and score by its id, of all files; no id may be there twice."""
+    found = {}
+    for path in sorted(folder.glob("part*")):
+        for row in read(path).to_dict("records"):
+            assert row["id"] not in found
+            found[row["id"]] = (row["predicted_label"] or None, float(row["score"] or "nan"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def labelled(exported, files, tmp_path_factory):
+    target = tmp_path_factory.mktemp("labelled") / "out"
+    run = label_files(exported, files, target)
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 0, said
+    assert "part0.csv, row 5 has no label" in said
+    assert "36 of 37 rows labelled" in said
+    return target
+
+
+def test_each_file_of_a_folder_gets_an_output_and_no_row_is_lost(files, labelled):
+    assert sorted(path.name for path in labelled.iterdir()) == sorted(
+        ["labelled-by.json", *(path.name for path in files.glob("part*"))]
+    )
+    found = rows_in(labelled)
+    assert len(found) == 37
+    assert [name for name, row in found.items() if row[0] is None] == ["0-4"]
+
+
+def test_a_run_over_a_folder_that_was_killed_twice_goes_on(exported, files, labelled, tmp_path):
+    target = tmp_path / "out"
+    for kill_at in (2, 5):
+        run = label_files(exported, files, target)
+        while len(list(target.glob("part*"))) < kill_at:
+            assert run.poll() is None
+        run.kill()
+        run.communicate()
+    before = {path.name: path.stat().st_mtime_ns for path in target.glob("part*")}
+    assert len(before) < 9
+    run = label_files(exported, files, target)
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 0, said
+    assert all((target / name).stat().st_mtime_ns == time for name, time in before.items())
+    assert rows_in(target).keys() == rows_in(labelled).keys()
+    for name, (label, _) in rows_in(target).items():
+        assert label == rows_in(labelled)[name][0]
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_waiting(exported, files, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.csv").write_text("name\nno text\n")
+    (source / "b.csv").write_text("text\ngreat\n")
+    run = label_files(exported, source, tmp_path / "out")
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "a.csv: a.csv has no column text or review" in said
+    assert "1 files have no output" in said
+    assert (tmp_path / "out" / "b.csv").exists()
+
+
+def test_a_folder_of_another_models_labels_is_refused(exported, files, labelled, tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "labelled-by.json").write_text('{"model_sha256": "other"}')
+    run = label_files(exported, files, target)
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "holds another model's labels" in said
+
+
+@pytest.mark.slow
+def test_ray_labels_the_same_and_goes_on_after_a_kill(exported, files, labelled, tmp_path):
+    pytest.importorskip("ray", reason="pip install -r requirements-ray.txt")
+    target = tmp_path / "out"
+    killed = label_files(exported, files, target, "--engine", "ray", start_new_session=True)
+    while len(list(target.glob("part*"))) < 2:
+        assert killed.poll() is None
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    run = label_files(exported, files, target, "--engine", "ray")
+    _, said = run.communicate(timeout=240)
+    assert run.returncode == 0, said
+    expected, found = rows_in(labelled), rows_in(target)
+    assert found.keys() == expected.keys()
+    for name, (label, score) in found.items():
+        assert label == expected[name][0]
+        assert score == pytest.approx(expected[name][1], abs=0.01, nan_ok=True)

@@ -115,3 +115,13 @@ def test_interrupted_averaging_resumes_to_the_same_weights(backbone, reviews, tm
     resumed = fine_tune(halves, trainer, backbone, reviews, AVERAGED)
     assert resumed["resumed"]
     assert resumed["model_sha256"] == expected["model_sha256"]
+
+
+def test_the_usual_way_is_that_of_the_usual_notebook(backbone, reviews, tmp_path):
+    recipe = Recipe(learning_rate=1e-3, seed=0, usual=True)
+    trainer = trainer_in(Run(tmp_path / "run"), backbone, reviews, recipe)
+    assert not trainer.args.bf16
+    assert trainer.model.distilbert.transformer.layer[0].attention.dropout.p == 0.1
+    batches = [batch["attention_mask"].sum(-1).tolist() for batch in trainer.get_train_dataloader()]
+    spread = np.mean([max(lengths) - min(lengths) for lengths in batches[:-1]])
+    assert spread > 15  # of lengths from 6 to 37

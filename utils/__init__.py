@@ -1,10 +1,10 @@
 """Helpers of the notebooks: each module does one thing and imports only those before it.
 
 `hardware`, `hub`, `settings`, `results`, `manifest` -> `text` -> `sources` -> `data` -> `model` ->
-`backbone` -> `inference` -> `attribution` -> `tables`, `scoring` -> `timing`, `recipe` ->
-`trainer` -> `training` -> `research`, `evaluation` -> `figures` -> `agreement` -> `card` ->
-`export` -> `onnx`, `legacy` -> `benchmark`, `engines`, `benchmark_report` -> `service`. `colab`
-stands alone, since it runs before anything is installed.
+`backbone` -> `inference` -> `attribution` -> `tables`, `scoring`, `folders` -> `timing`,
+`recipe` -> `trainer` -> `training` -> `research`, `evaluation` -> `figures` -> `agreement` ->
+`card` -> `export` -> `onnx`, `legacy` -> `benchmark`, `engines`, `benchmark_report` -> `service`.
+`colab` stands alone, since it runs before anything is installed.
 """
 
 

@@ -120,7 +120,6 @@ def table(part: str, path: Path) -> str:
         "training": _training,
         "inference": _inference,
         "growth": _growth,
-        "accuracy": _accuracy,
         "tried": _tried,
     }
     versions = result["versions"]
@@ -195,14 +194,4 @@ def _tried(result: dict) -> list[str]:
         found = ", ".join(f"`{key.removeprefix('aten::').removeprefix('_')}` {share:.0%}"
                           for key, share in most)  # fmt: skip
         lines += ["", f"Where the time of {name} goes: {found}."]
-    return lines
-
-
-def _accuracy(result: dict) -> list[str]:
-    lines = ["| validation accuracy of | best epoch of each seed | mean ± s.d. |", "|---|---|---|"]
-    for way in ("usual", "ours"):
-        best = [max(r["accuracy"]) for name, r in result["rows"].items() if name.startswith(way)]
-        each = ", ".join(f"{value:.1%}" for value in best)
-        spread = f"{np.mean(best):.1%} ± {100 * np.std(best, ddof=1):.1f}"
-        lines.append(f"| {result['dataset']}, {way} | {each} | {spread} |")
     return lines

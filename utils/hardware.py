@@ -1,6 +1,7 @@
 """What the code runs on: device, precision and why, and the versions that a result names."""
 
 import ctypes
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,11 @@ def device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def processes() -> int:
+    """How many processes train together, as torchrun and accelerate tell each of them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def precision() -> tuple[str, str]:

@@ -25,6 +25,7 @@ class Recipe:
     max_tokens: int = MAX_TOKENS
     tail: bool = True  # of a longer review keep head and tail, not the head alone
     layer_decay: float = 1.0  # each layer's learning rate, as a multiple of that above it
+    usual: bool = False  # as the usual notebook: fp32, attention dropout, reviews in random order
     averaging: float | None = None  # decay of the moving average of the weights that is evaluated
 
 

@@ -22,6 +22,7 @@ STEPS = {
     "short_fast_averaged": {"max_tokens": 256, "learning_rate": 2e-4, "averaging": 0.99},
     "short_fast_layers": {"max_tokens": 256, "learning_rate": 2e-4, "layer_decay": 0.8},
     "short_long_to_short": {"max_tokens": 256, "shuffled": False},
+    "short_usual": {"max_tokens": 256, "usual": True},
     "short_head": {"max_tokens": 256, "tail": False},
 }
 
@@ -47,6 +48,7 @@ def describe(recipe: Recipe) -> str:
              if (value := getattr(recipe, name)) != getattr(usual, name)]  # fmt: skip
     parts += [] if recipe.tail else ["the head of a long review only"]
     parts += ["the epoch that validation prefers"] if recipe.best_epoch else []
+    parts += ["in the usual way: fp32, attention dropout, random batches"] if recipe.usual else []
     parts += [] if recipe.shuffled else ["batches from long to short"]
     return ", ".join(parts)
 

@@ -40,7 +40,7 @@ def label_file(
                     text_column = _text_column(block, source, text_column)
                 label(classifier, block, text_column)
                 for position, problem in sorted(block.problems.items()):
-                    number = f"row {total + position + 1:,}"
+                    number = f"{source.name}, row {total + position + 1:,}"
                     bar.write(f"{number} has no label: {problem}", file=sys.stderr)
                 write_block(block)
                 total += len(block.rows)

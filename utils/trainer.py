@@ -21,9 +21,10 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalPrediction
 
+from utils import InputError
 from utils.backbone import Backbone
 from utils.data import Reviews
-from utils.hardware import device, keep_freed_memory, precision
+from utils.hardware import device, keep_freed_memory, precision, processes
 from utils.model import CustomHeadDistilBert
 from utils.recipe import Recipe, fingerprint
 from utils.results import Run
@@ -69,7 +70,7 @@ class FineTuner(Trainer):
 
     def _get_train_sampler(self, train_dataset=None):
         grouped = super()._get_train_sampler(train_dataset)
-        if not self.shuffled:
+        if not self.shuffled or not isinstance(grouped, LengthGroupedSampler):
             return grouped
         batch_size = grouped.batch_size * self.args.world_size
         return ShuffledBatches(batch_size, grouped.lengths, self.args.seed)
@@ -129,8 +130,9 @@ class WeightAveraging(TrainerCallback):
         model.load_state_dict(self.average.module.state_dict())
 
     def on_save(self, args, state, control, **kwargs):
-        checkpoint = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
-        save_file(self.last, checkpoint / self.FILE)
+        if state.is_world_process_zero:
+            checkpoint = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+            save_file(self.last, checkpoint / self.FILE)
 
 
 def as_dataset(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame, recipe: Recipe) -> Dataset:
@@ -151,14 +153,20 @@ def make_trainer(
 ) -> Trainer:
     """The Trainer of a recipe; its folder, named by the fingerprint, gets a checkpoint an epoch.
 
-    `changes` are TrainingArguments that are to differ from the recipe's, for a comparison.
+    `changes` are TrainingArguments that are to differ from the recipe's, for a comparison. Of
+    several processes, as torchrun starts them, each takes its share of every batch. Raises
+    InputError where they cannot share it evenly.
     """
+    if recipe.batch_size % processes():
+        raise InputError(f"Batches of {recipe.batch_size} cannot be shared evenly by {processes()} "
+                         "processes: start 2, 4, 8 or 16.")  # fmt: skip
     keep_freed_memory()
     values = dict(
         output_dir=str(run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)),
         seed=recipe.seed,
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=recipe.batch_size // processes(),
+        ddp_backend="gloo" if processes() > 1 and device().type == "cpu" else None,
         per_device_eval_batch_size=2 * recipe.batch_size,
         learning_rate=recipe.learning_rate,
         warmup_steps=recipe.warmup,
@@ -179,6 +187,10 @@ def make_trainer(
         disable_tqdm=True,
         report_to="none",
     )
+    if recipe.usual:
+        values |= {"bf16": False, "train_sampling_strategy": "random"}
+        for layer in model.distilbert.transformer.layer:
+            layer.attention.dropout.p = backbone.config.attention_dropout
     callbacks = [WeightAveraging(recipe.averaging)] if recipe.averaging else []
     trainer = FineTuner(
         model=model,

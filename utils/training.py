@@ -26,8 +26,10 @@ def fine_tune(
     """Train, or resume from the last checkpoint, and save the model and the result.
 
     A training with the same fingerprint that is finished is not repeated. Returns the result as
-    saved in `results/training.json`. Raises InputError where the disk is too full to begin.
+    saved in `results/training.json`. Of several processes only the first one writes. Raises
+    InputError where the disk is too full to begin.
     """
+    writes = trainer.is_world_process_zero()
     folder = Path(trainer.args.output_dir)
     key = folder.name
     about = {
@@ -44,14 +46,16 @@ def fine_tune(
                 "epoch {epoch}: validation accuracy {accuracy:.1%}, loss {loss:.3f}".format(**epoch)
             )
         result |= about  # the fingerprint is the same, but the test may now be another
-        run.save("training", result)
-        _remove_checkpoints(folder)  # in case the first process was killed before it did
+        if writes:
+            run.save("training", result)
+            _remove_checkpoints(folder)  # in case the first process was killed before it did
         return result
 
     _require_space(folder, trainer.model)
-    for torn in folder.glob("checkpoint-*"):
+    for torn in folder.glob("checkpoint-*") if writes else ():
         if not (torn / "trainer_state.json").exists():  # written last: the save was interrupted
             shutil.rmtree(torn)
+    trainer.accelerator.wait_for_everyone()
     checkpoint = get_last_checkpoint(folder) if folder.exists() else None
     if checkpoint:
         print(f"Resuming from {Path(checkpoint).name}.")
@@ -101,9 +105,11 @@ def fine_tune(
         result["model_sha256"] = sha256(model_folder / "model.safetensors")
         (model_folder / "training.json").write_text(json.dumps(result))
 
-    write_folder(folder / "model", fill)
-    run.save("training", result)
-    _remove_checkpoints(folder)
+    if writes:
+        write_folder(folder / "model", fill)
+        run.save("training", result)
+        _remove_checkpoints(folder)
+    trainer.accelerator.wait_for_everyone()
     return result
 
 

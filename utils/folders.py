@@ -1,0 +1,123 @@
+"""A folder of files of reviews, labelled: each file whole and once, on one engine or another."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils import InputError
+from utils.inference import Classifier
+from utils.manifest import check_manifest
+from utils.results import write
+from utils.scoring import label_file
+from utils.tables import READERS
+
+MODEL = "labelled-by.json"  # in the output folder: the hash of the model whose labels it holds
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What became of one file; `problem` says why it has no output."""
+
+    file: str
+    rows: int = 0
+    unlabelled: int = 0
+    problem: str | None = None
+
+
+Engine = Callable[[Path, list[tuple[Path, Path]], str | None], Iterable[Labelled]]
+
+
+def label_folder(
+    model: Path, source: Path, target: Path, text_column: str | None, engine: Engine
+) -> Iterator[Labelled]:
+    """Label each file of reviews in `source` that has no output in `target` yet, and say how.
+
+    Outputs have the files' names. Each is written whole or not at all, so a run that was killed
+    goes on with what is missing. Raises InputError where there is nothing to read, or where
+    `target` holds another model's labels.
+    """
+    if not source.is_dir():
+        raise InputError(f"{source} is no folder.")
+    if target.resolve() == source.resolve():
+        raise InputError("The output would take the place of the input: give another folder.")
+    files = sorted(path for path in source.iterdir() if path.suffix.lower() in READERS)
+    if not files:
+        raise InputError(f"{source} holds no {', '.join(READERS)} file.")
+    _claim(target, check_manifest(model)["sha256"]["model.safetensors"])
+    pairs = [(path, target / path.name) for path in files]
+    yield from engine(model, [pair for pair in pairs if not pair[1].exists()], text_column)
+
+
+def _claim(target: Path, sha256: str) -> None:
+    path = target / MODEL
+    if path.exists():
+        if json.loads(path.read_text())["model_sha256"] != sha256:
+            raise InputError(f"{target} holds another model's labels: give another folder.")
+    elif target.exists() and any(file.suffix.lower() in READERS for file in target.iterdir()):
+        raise InputError(f"{target} holds files already, of which nothing is known: give another "
+                         "folder.")  # fmt: skip
+    else:
+        write(path, lambda file: file.write_text(json.dumps({"model_sha256": sha256}) + "\n"))
+
+
+class FileLabeller:
+    """The model, loaded once, for any number of files."""
+
+    def __init__(self, model: Path, text_column: str | None):
+        self.classifier, self.text_column = Classifier.from_folder(model), text_column
+
+    def label(self, source: Path, target: Path) -> Labelled:
+        """Label one file; one that cannot be read has a problem, and keeps no other waiting."""
+        try:
+            rows, unlabelled = label_file(self.classifier, source, target, self.text_column)
+        except InputError as error:
+            return Labelled(source.name, problem=str(error))
+        return Labelled(source.name, rows, unlabelled)
+
+
+def local(
+    model: Path, pairs: list[tuple[Path, Path]], text_column: str | None
+) -> Iterator[Labelled]:
+    """One file after another, in this process."""
+    labeller = FileLabeller(model, text_column) if pairs else None
+    for source, target in pairs:
+        yield labeller.label(source, target)
+
+
+def on_ray(
+    model: Path, pairs: list[tuple[Path, Path]], text_column: str | None, actors: int = 2
+) -> Iterator[Labelled]:
+    """Files spread over actors of Ray Data, each of which loads the model once.
+
+    Raises InputError where Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("Ray is not installed: pip install -r requirements-ray.txt") from error
+
+    class Actor:
+        def __init__(self):
+            self.labeller = FileLabeller(model, text_column)
+
+        def __call__(self, batch: dict) -> dict:
+            found = [
+                self.labeller.label(Path(source), Path(target))
+                for source, target in zip(batch["source"], batch["target"], strict=True)
+            ]
+            return {name: [getattr(one, name) for one in found]
+                    for name in Labelled.__dataclass_fields__}  # fmt: skip
+
+    if not pairs:
+        return
+    items = [{"source": str(source), "target": str(target)} for source, target in pairs]
+    ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=True)
+    rows = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        Actor, batch_size=1, concurrency=actors, num_cpus=1
+    )
+    for row in rows.iter_rows():
+        yield Labelled(**row)
+
+
+ENGINES = {"local": local, "ray": on_ray}
