@@ -106,6 +106,16 @@ def trainer_in(run, backbone, reviews, recipe):
     return make_trainer(run, build_model(backbone, recipe.seed), backbone, reviews, recipe)
 
 
+def interrupt_halfway(trainer):
+    """Have the training stopped two steps after its half, as by Ctrl+C."""
+
+    def stop(args, state, control, **kwargs):
+        if state.global_step == state.max_steps // 2 + 2:
+            raise KeyboardInterrupt
+
+    trainer.callback_handler.callbacks[-1].on_step_end = stop
+
+
 @pytest.fixture(scope="session")
 def exported(tiny_bert, tmp_path_factory) -> Path:
     """The exported folder of a model on the tiny backbone; not to be changed."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import trainer_in
+from conftest import interrupt_halfway, trainer_in
 
 from utils.recipe import Recipe
 from utils.results import Run
@@ -101,12 +101,7 @@ def test_interrupted_averaging_resumes_to_the_same_weights(backbone, reviews, tm
     trainer = trainer_in(whole, backbone, reviews, AVERAGED)
     expected = fine_tune(whole, trainer, backbone, reviews, AVERAGED)
     trainer = trainer_in(halves, backbone, reviews, AVERAGED)
-
-    def stop(args, state, control, **kwargs):
-        if state.global_step == state.max_steps // 2 + 2:
-            raise KeyboardInterrupt
-
-    trainer.callback_handler.callbacks[-1].on_step_end = stop
+    interrupt_halfway(trainer)
     with pytest.raises(KeyboardInterrupt):
         fine_tune(halves, trainer, backbone, reviews, AVERAGED)
     checkpoints = list(halves.folder.glob(f"checkpoints/*/*/{WeightAveraging.FILE}"))

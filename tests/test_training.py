@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import trainer_in
+from conftest import interrupt_halfway, trainer_in
 from safetensors.torch import load_file
 
 from utils import InputError
@@ -76,16 +76,8 @@ def test_interrupted_training_resumes_to_the_same_weights(trained, backbone, rev
     run, result = trained
     interrupted = Run(tmp_path / "interrupted")
     trainer = trainer_in(interrupted, backbone, reviews, RECIPE)
-
-    class Stop(Exception):
-        pass
-
-    def stop(args, state, control, **kwargs):
-        if state.global_step == state.max_steps // 2 + 2:
-            raise Stop
-
-    trainer.callback_handler.callbacks[-1].on_step_end = stop
-    with pytest.raises(Stop):
+    interrupt_halfway(trainer)
+    with pytest.raises(KeyboardInterrupt):
         fine_tune(interrupted, trainer, backbone, reviews, RECIPE)
     trainer = trainer_in(interrupted, backbone, reviews, RECIPE)
     resumed = fine_tune(interrupted, trainer, backbone, reviews, RECIPE)

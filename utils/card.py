@@ -17,6 +17,12 @@ KNOWN = {
 }
 UNKNOWN = (None, "see where they come from")
 
+BEST_EPOCH = "The epoch was chosen by validation accuracy; the test chose nothing"
+LAST_EPOCH = """\
+The last epoch is kept, as validation suggests over several trainings. (When that became the rule,
+the test score of one training on IMDB, whose epoch validation had chosen, was known.)
+The test chose nothing else"""
+
 CARD = """
 # {title}
 
@@ -43,7 +49,7 @@ A review over 512 tokens needs `truncation=True`, which cuts off its end.
 
 ## How it was made
 
-{recipe}. {epoch}; the test chose nothing.
+{recipe}. {epoch}.
 Versions: torch {torch}, transformers {transformers}, in {precision} on {processor}.
 Hashes of the data, the recipe and each file are in `manifest.json`.
 
@@ -95,9 +101,7 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
         + _pipeline_loss(agreement),
         results=_results(evaluation),
         recipe=_recipe(trained["recipe"]),
-        epoch="The epoch was chosen by validation accuracy"
-        if trained["recipe"].get("best_epoch", True)
-        else "The last epoch is kept",
+        epoch=BEST_EPOCH if trained["recipe"].get("best_epoch", True) else LAST_EPOCH,
         **{key: trained["versions"][key] for key in ("torch", "transformers", "precision")},
         processor=trained["versions"]["processor"],
         weights_licence=weights_licence,

@@ -15,7 +15,7 @@ FOLDER = ROOT / "artifacts" / "research"
 STEPS = {
     "plain": {},
     "best_epoch": {"best_epoch": True},
-    "long_to_short": {"shuffled": False},
+    "long_to_short": {"shuffled": False, "best_epoch": True},
     "short": {"max_tokens": 256},
     "short_slow": {"max_tokens": 256, "learning_rate": 5e-5},
     "short_fast": {"max_tokens": 256, "learning_rate": 2e-4},
