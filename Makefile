@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run notebooks train export release serve bench loadtest test test-all
+.PHONY: help run notebooks evaluate train research export release serve bench loadtest test test-all
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -18,9 +18,17 @@ run: $(INSTALLED)  ## notebooks 01 to 05 in order: fine-tuned, evaluated, export
 notebooks: $(INSTALLED)  ## all notebooks there are
 	@$(BIN)/python scripts/run_notebooks.py
 
+evaluate: $(INSTALLED)  ## after run, what notebook 04b shows; ALSO=embedded: on those reviews too
+	@$(BIN)/pip install --quiet -r requirements-evaluate.txt
+	@$(BIN)/python scripts/research.py short --folds 0 1 2 3 4 5 6 7 8 9
+	@$(BIN)/python scripts/evaluate.py $(if $(ALSO),--also $(ALSO))
+
 train: $(INSTALLED)  ## fine-tuning alone, without notebooks; PROCESSES=2: by two that share each batch
 	@$(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES),$(BIN)/python) \
 	    scripts/train.py
+
+research: $(INSTALLED)  ## STEP=short: one step of the research, notebook 07
+	@$(BIN)/python scripts/research.py $(or $(STEP),$(error give STEP, such as plain: scripts/research.py --help lists them))
 
 export: $(INSTALLED)  ## the trained model as a folder and a zip
 	@$(BIN)/python scripts/model-export.py
@@ -42,7 +50,8 @@ test: $(INSTALLED)  ## the tests, without the slow ones
 	@$(BIN)/python -m pytest
 
 test-all: $(INSTALLED)  ## all tests: the Hub's protocol, the service and every notebook too
-	@$(BIN)/pip install --quiet -r requirements-test.txt -r requirements-ray.txt
+	@$(BIN)/pip install --quiet -r requirements-test.txt \
+	    -r requirements-ray.txt -r requirements-evaluate.txt
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -m ""

@@ -1,9 +1,10 @@
-"""Configurations of the research: trained, compared on validation, and scored if chosen.
+"""The steps of the research: trained, compared on validation, and scored if chosen.
 
 Example: SOURCE=path/to/imdb BACKBONE=minilm python scripts/research.py plain --folds 0 1 2
 
 What is to be compared is cross-validated inside the label budget first (--folds); only what was
-chosen is then trained with a seed or several (SEED) and scored on the test (--score).
+chosen is then trained with a seed or several (SEED) and scored on the test (--score). A step that
+learns from another's labels says which is to be run before it. Everything resumes.
 """
 
 import argparse
@@ -17,69 +18,151 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils import InputError
+from utils.adapt import adapt
 from utils.agreement import agreement, in_fp32
-from utils.backbone import build_model, load_backbone
+from utils.backbone import Backbone, build_model, load_backbone
 from utils.data import Reviews, load_reviews
-from utils.evaluation import predict_test, report
+from utils.evaluation import metrics, predict_test, report, rounded
 from utils.hardware import precision
 from utils.recipe import Recipe, fingerprint
-from utils.research import STEPS
+from utils.research import MLM, MLM_SEED, STEPS, Step
 from utils.results import Run, write
 from utils.settings import Settings, resolve_path, set_up
+from utils.teaching import label_softly, with_soft_labels
 from utils.trainer import make_trainer
 from utils.training import fine_tune, load_trained
+from utils.unlabelled import load_unlabelled
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("steps", choices=STEPS, nargs="+")
+    parser.add_argument("steps", choices=[MLM, *STEPS], nargs="+")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--folds", type=int, choices=range(10), nargs="+", default=[], metavar="FOLD",
         help="0 to 9: train once for each, with that tenth of the labels as validation",
     )  # fmt: skip
     how.add_argument("--score", action="store_true", help="predict the test too")
+    how.add_argument(
+        "--label", type=int, nargs="?", const=10**9, metavar="COUNT",
+        help="label that many reviews that have no label, default: all",
+    )  # fmt: skip
     arguments = parser.parse_args()
     try:
         settings = set_up()
-        reviews = load_reviews(settings)
+        research = Research(settings, load_reviews(settings))
         for fold in arguments.folds or [None]:
             for step in arguments.steps:
-                path = research(step, settings, reviews, fold, arguments.score)
+                if step == MLM:
+                    path = research.pretrain()
+                elif arguments.label:
+                    path = research.label(step, arguments.label)
+                else:
+                    path = research.train(step, fold, arguments.score)
                 print(f"Saved in {os.path.relpath(path)}", flush=True)
     except InputError as error:
         sys.exit(f"error: {error}")
 
 
-def research(
-    step: str, settings: Settings, reviews: Reviews, fold: int | None, score: bool
-) -> Path:
-    """Train or resume, score if asked to, and return the JSON of this step and seed, or fold."""
-    which = f"seed{settings.seed}" if fold is None else f"fold{fold}"
-    name = f"{step}-{Run.of(settings, reviews.name).name}-{which}"
-    folder = resolve_path(settings.artifacts) / "research"
-    run = Run(folder / name)  # weights and predictions, which are not committed
-    if fold is not None:
-        reviews = reviews.fold(fold)
-    backbone = load_backbone(settings.backbone)
-    recipe = Recipe(backbone.learning_rate, settings.seed)
-    recipe = replace(recipe, **STEPS[step])
-    path = folder / f"{name}.json"
-    old = json.loads(path.read_text()) if path.exists() else {}
-    same = old.get("fingerprint") == fingerprint(backbone, reviews, recipe)
-    if same and ("test" in old or not score):
-        return path
-    model = build_model(backbone, settings.seed)
-    result = fine_tune(
-        run, make_trainer(run, model, backbone, reviews, recipe), backbone, reviews, recipe
-    )
-    del result["training_loss"]
-    if same:
-        result = old | result
-    if score:
-        result |= test_results(run, reviews, settings.seed)
+class Research:
+    """The steps on some reviews; results are JSON files in `artifacts/research/`.
+
+    Weights and test predictions are in a folder of the same name, which is not committed.
+    """
+
+    def __init__(self, settings: Settings, reviews: Reviews):
+        self.settings, self.reviews = settings, reviews
+        self.folder = resolve_path(settings.artifacts) / "research"
+
+    def path(self, step: str, which: str, backbone: str | None = None) -> Path:
+        """The JSON of a step: `which` is a seed or a fold, as in seed42."""
+        settings = replace(self.settings, backbone=backbone or self.settings.backbone)
+        return self.folder / f"{step}-{Run.of(settings, self.reviews.name).name}-{which}.json"
+
+    def pretrain(self) -> Path:
+        """Go on pretraining the backbone on the reviews without labels."""
+        texts, counts = load_unlabelled(self.settings, self.reviews)
+        path = self.path(MLM, f"seed{MLM_SEED}")
+        backbone = load_backbone(self.settings.backbone)
+        result = adapt(path.with_suffix(""), backbone, texts, MLM_SEED)
+        return _write(path, self.reviews.provenance | {"unlabelled": counts} | result)
+
+    def label(self, step: str, count: int) -> Path:
+        """Label reviews that have none with the model of a step."""
+        texts, counts = load_unlabelled(self.settings, self.reviews)
+        path = self.path(step, f"seed{self.settings.seed}")
+        classifier, trained = self.trained(path)
+        about = {"unlabelled": counts, "model_sha256": trained["model_sha256"]}
+        return label_softly(
+            classifier, texts.head(count), path.with_name(f"{path.stem}-labels.npz"), about
+        )
+
+    def trained(self, path: Path):
+        """The model of a finished step, and its result."""
+        if not path.exists():
+            raise InputError(f"{path.name} is missing: run that step with its seed first.")
+        return load_trained(Run(path.with_suffix("")))
+
+    def backbone(self, step: Step) -> Backbone:
+        """What the step starts from."""
+        backbone = load_backbone(self.settings.backbone)
+        if step.start is None:
+            return backbone
+        path = self.path(step.start, f"seed{MLM_SEED if step.start == MLM else self.settings.seed}")
+        if not path.exists():
+            raise InputError(f"{path.name} is missing: run scripts/research.py {step.start} first.")
+        if step.start == MLM:
+            title = json.loads(path.read_text())["backbone"]
+            return replace(load_backbone(str(path.with_suffix("") / "model")), title=title,
+                           learning_rate=backbone.learning_rate)  # fmt: skip
+        model = self.trained(path)[0].model
+        encoder, head = (
+            {name: value.cpu() for name, value in part.state_dict().items()}
+            for part in (model.base_model, model.head)
+        )
+        title = f"{backbone.title}, as {step.start} left it"
+        return replace(backbone, weights=encoder, head=head, title=title)
+
+    def train(self, name: str, fold: int | None, score: bool) -> Path:
+        """Train or resume, score if asked to, and return the JSON of this step's seed or fold."""
+        step, reviews = STEPS[name], self.reviews
+        if fold is not None:
+            if step.teachers or step.start not in (None, MLM):
+                raise InputError(f"{name} learns from models that saw every fold: give no --folds.")
+            reviews = reviews.fold(fold)
+        if step.teachers:
+            texts, _ = load_unlabelled(self.settings, self.reviews)
+            found = [self.path(teacher, f"seed{seed}", backbone)
+                     for teacher, backbone, seed in step.teachers]  # fmt: skip
+            labels = [path.with_name(f"{path.stem}-labels.npz") for path in found]
+            reviews = with_soft_labels(reviews, texts, step.unlabelled or len(texts), labels)
+        path = self.path(name, f"seed{self.settings.seed}" if fold is None else f"fold{fold}")
+        run = Run(path.with_suffix(""))
+        backbone = self.backbone(step)
+        recipe = replace(Recipe(backbone.learning_rate, self.settings.seed), **step.changes)
+        old = json.loads(path.read_text()) if path.exists() else {}
+        same = old.get("fingerprint") == fingerprint(backbone, reviews, recipe)
+        same = same and "validation_as_served" in old
+        if same and ("test" in old or not score):
+            return path
+        model = build_model(backbone, self.settings.seed)
+        trainer = make_trainer(run, model, backbone, reviews, recipe)
+        result = {"step": name, **fine_tune(run, trainer, backbone, reviews, recipe)}
+        del result["training_loss"]
+        classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)
+        found = classifier.probabilities(reviews.validation["text"].tolist())
+        result["validation_as_served"] = {  # up to 512 tokens, however many were trained on
+            "accuracy": metrics(reviews.validation["label"], found)["accuracy"],
+            "probabilities": rounded(found),
+        }
+        if score:
+            result |= test_results(run, reviews, self.settings.seed)
+        return _write(path, result)
+
+
+def _write(path: Path, result: dict) -> Path:
     text = json.dumps(result, indent=2) + "\n"
     return write(path, lambda file: file.write_text(text, encoding="utf-8"))
 

@@ -26,7 +26,7 @@ PROBABILITIES = np.repeat([0.1, 0.9, 0.2, 0.8], COUNTS.ravel())
 def reviews_of(labels, duplicate=None) -> Reviews:
     test = pd.DataFrame({"text": [f"review {i}" for i in range(len(labels))], "label": labels})
     test["duplicate"] = False if duplicate is None else duplicate
-    return Reviews("made-up", "made-up", "", test, test, test, {}, "r", "s")
+    return Reviews("made-up", "made-up", "", test, test, test, {}, "r", "s", test, [])
 
 
 def test_the_four_metrics():

@@ -95,7 +95,7 @@ def test_alone_in_colab_the_bootstrap_asks_for_the_zip(tmp_path):
 
 @pytest.mark.slow
 def test_the_first_notebooks_say_which_one_is_missing(tiny_bert, reviews_folder, tmp_path):
-    run = run_notebooks(tiny_bert, reviews_folder, tmp_path, "04")
+    run = run_script("run_notebooks.py", tiny_bert, reviews_folder, tmp_path, "04")
     assert run.returncode != 0
     assert "notebooks/03_fine_tuning.ipynb" in run.stderr
     assert "Traceback" not in run.stderr
@@ -103,7 +103,7 @@ def test_the_first_notebooks_say_which_one_is_missing(tiny_bert, reviews_folder,
 
 @pytest.mark.slow
 def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path):
-    run = run_notebooks(tiny_bert, reviews_folder, tmp_path)
+    run = run_script("run_notebooks.py", tiny_bert, reviews_folder, tmp_path)
     assert run.returncode == 0, run.stderr[-3000:]
     folder = tmp_path / "artifacts" / "made-up-tiny"
     for path in NOTEBOOKS:
@@ -115,8 +115,26 @@ def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path
     assert f"{evaluation['model']['metrics']['f1']['value']:.3f}" in run.stdout
     assert zipfile.is_zipfile(io.BytesIO((folder / "model.zip").read_bytes()))
 
+    # What `make evaluate` adds, and notebook 04b then shows.
+    executed = folder / "notebooks" / "04b_why_and_how_far.ipynb"
+    assert "Missing: explanations, minimal_pairs, labels" in executed.read_text()
+    folds = ["short", "--folds", *map(str, range(10))]
+    for script, arguments in (
+        ("research.py", folds),
+        ("evaluate.py", ["--also", str(reviews_folder)]),
+        ("run_notebooks.py", ["04b"]),
+    ):
+        run = run_script(script, tiny_bert, reviews_folder, tmp_path, *arguments)
+        assert run.returncode == 0, run.stderr[-3000:]
+    assert "Missing" not in executed.read_text()
+    assert {path.stem for path in (folder / "figures").glob("*.png")} >= {
+        "without_words", "minimal_pairs", "reliability", "small_tests", "accuracy_by_tokens",
+    }  # fmt: skip
+    labels = json.loads((folder / "results" / "labels.json").read_text())
+    assert labels["out_of_fold_accuracy"]["reviews"] == 100
 
-def run_notebooks(backbone: Path, source: Path, tmp_path: Path, *numbers: str):
+
+def run_script(script: str, backbone: Path, source: Path, tmp_path: Path, *arguments: str):
     settings = {
         "SOURCE": str(source),
         "BACKBONE": str(backbone),
@@ -124,7 +142,7 @@ def run_notebooks(backbone: Path, source: Path, tmp_path: Path, *numbers: str):
         "ARTIFACTS": str(tmp_path / "artifacts"),
     }
     return subprocess.run(
-        [sys.executable, ROOT / "scripts" / "run_notebooks.py", *numbers],
+        [sys.executable, ROOT / "scripts" / script, *arguments],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,

@@ -11,7 +11,7 @@ import sys
 import pandas as pd
 import pytest
 
-from utils import research
+from utils import research, scale
 from utils.benchmark import FOLDER
 from utils.benchmark_report import table
 from utils.evaluation import METRICS
@@ -90,6 +90,50 @@ def copies_table() -> str:
     return "\n".join(lines)
 
 
+def evaluation_table() -> str:
+    """What the evaluation beyond the four metrics found, a column for each run."""
+
+    def percent(found: dict) -> str:
+        value = found.get("share", found.get("value"))
+        return "{:.1%} [{:.1%}, {:.1%}]".format(value, *found["interval"])
+
+    def off(error: dict) -> str:
+        return "{value:.1%} (up to {chance:.1%})".format(chance=error["by_chance"][1], **error)
+
+    def of(run: str) -> dict[str, str]:
+        calibration, failures = result(run, "calibration"), result(run, "failures")
+        errors, small = calibration["calibration_error"], failures["small_tests"]["300"]
+        by_kind = result(run, "minimal_pairs")["by_kind"]
+        explained, doubts = result(run, "explanations"), result(run, "labels")
+        count, without = list(explained["flipped_without_words"].items())[-1]
+        (other,) = (ROOT / "artifacts" / run / "results").glob("on_*.json")
+        elsewhere = json.loads(other.read_text())
+        accuracy = {name: found["metrics"]["accuracy"]
+                    for name, found in elsewhere["models"].items()}  # fmt: skip
+        missed = small["ranked_wrongly"] + small["tied"]
+        low, high = small["accuracy_range"]
+        return {
+            "calibration error of its probabilities, as trained (by chance)": off(errors["before"]),
+            "the same with the exported temperature (by chance)": off(errors["after"]),
+            "a test of 300 reviews would show an accuracy of": f"{low:.1%} to {high:.1%}",
+            "and miss which of the two models is better": f"{missed:.1%} of the time",
+            "minimal pairs passed": percent(by_kind["fine-tuned"]["all"]),
+            "the same by TF-IDF": percent(by_kind["TF-IDF"]["all"]),
+            f"answers that change without the {count} words that push most":
+                percent(without["strongest"]),
+            f"the same without {count} random words": percent(without["random"]),
+            "labels in doubt, by ten folds": percent(doubts["doubted"]),
+            "accuracy on the other column's test": percent(accuracy["fine-tuned"]),
+            "the same of TF-IDF": percent(accuracy["TF-IDF"]),
+        }  # fmt: skip
+
+    columns = {result(run, "training")["dataset"]: of(run) for run in RUNS}
+    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for name in next(iter(columns.values())):
+        lines.append(f"| {name} | {' | '.join(found[name] for found in columns.values())} |")
+    return "\n".join(lines)
+
+
 def with_tables(readme: str) -> str:
     """The README with each marked table made anew from the committed results."""
     tables = {
@@ -99,6 +143,8 @@ def with_tables(readme: str) -> str:
         "epochs": research.by_epoch(),
         "minutes": minutes_table(),
         "copies": copies_table(),
+        "evaluation": evaluation_table(),
+        "scale": scale.table(json.loads((FOLDER / "scale.json").read_text())),
         **{
             part: table(part, FOLDER / f"{part}.json")
             for part in ("training", "inference", "growth", "tried")

@@ -1,12 +1,15 @@
-"""Which words push a review towards either label: one gradient-times-input pass."""
+"""Which words push a review towards either label."""
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from utils.hardware import device
 from utils.inference import Classifier, Prediction
 from utils.text import MAX_TOKENS, clean, head_tail
+
+STEPS = 50  # of integrated gradients
 
 
 @dataclass(frozen=True)
@@ -25,34 +28,95 @@ def explain(classifier: Classifier, text: str) -> tuple[Prediction, list[Word]]:
     difference would lose, to first order, without the word. It is computed in the model's own
     precision, fp32, so the probability may differ from `predict`'s in bf16 by rounding.
     """
-    model, tokenizer = classifier.model, classifier.tokenizer
-    cleaned = clean(text)
-    encoded = tokenizer(
-        cleaned, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )
-    kept = head_tail(list(range(len(encoded["input_ids"]))), MAX_TOKENS - 2)
-    ids = [encoded["input_ids"][position] for position in kept]
-    ids = torch.tensor([[tokenizer.cls_token_id, *ids, tokenizer.sep_token_id]], device=device())
-
-    embeddings = model.get_input_embeddings()(ids).detach().requires_grad_()
-    logits = model(inputs_embeds=embeddings, attention_mask=torch.ones_like(ids)).logits[0]
-    negative, positive = (model.config.label2id[name] for name in ("NEGATIVE", "POSITIVE"))
+    model, encoded = classifier.model, Encoded(classifier, text)
+    embeddings = model.get_input_embeddings()(encoded.ids).detach().requires_grad_()
+    logits = model(inputs_embeds=embeddings, attention_mask=torch.ones_like(encoded.ids)).logits
     # Only the gradient of the embeddings is asked for: the weights keep none.
-    (gradient,) = torch.autograd.grad(logits[positive] - logits[negative], embeddings)
-    pushes = (gradient * embeddings).sum(-1)[0, 1:-1].tolist()
+    (gradient,) = torch.autograd.grad(_difference(model, logits).sum(), embeddings)
+    words = encoded.words((gradient * embeddings).sum(-1)[0, 1:-1].tolist())
+    scores = logits[0].detach().softmax(-1).cpu().numpy()
+    return classifier.prediction(scores, encoded.shortened), words
 
-    weights: dict[int, float] = {}  # by the character at which a word begins
-    starts = _word_starts(cleaned)
-    for position, push in zip(kept, pushes, strict=True):
-        start = starts[encoded["offset_mapping"][position][0]]
-        weights[start] = weights.get(start, 0.0) + push
-    words, start = [], 0
-    for word in cleaned.split(" "):
-        words.append(Word(word, weights.get(start)))
-        start += len(word) + 1
-    shortened = len(kept) < len(encoded["input_ids"])
-    scores = logits.detach().softmax(-1).cpu().numpy()
-    return classifier.prediction(scores, shortened), words
+
+def integrate(classifier: Classifier, text: str) -> tuple[list[Word], float]:
+    """Each word's weight by integrated gradients, and their completeness error.
+
+    Gradients on the way from a review of padding to this one (Sundararajan et al., 2017), on the
+    embeddings, by captum. Completeness: the weights of all tokens add up to what the difference of
+    the logits gains on that way; the error is what is missing, as a share of that gain.
+    """
+    from captum.attr import LayerIntegratedGradients  # of requirements-evaluate.txt
+
+    model, encoded = classifier.model, Encoded(classifier, text)
+    empty = torch.full_like(encoded.ids, classifier.tokenizer.pad_token_id)
+    empty[0, 0], empty[0, -1] = encoded.ids[0, 0], encoded.ids[0, -1]
+
+    def difference(ids: torch.Tensor) -> torch.Tensor:
+        return _difference(model, model(ids, torch.ones_like(ids)).logits)
+
+    gradients = LayerIntegratedGradients(difference, model.distilbert.embeddings)
+    found, missing = gradients.attribute(
+        encoded.ids, empty, n_steps=STEPS, internal_batch_size=10, return_convergence_delta=True
+    )
+    with torch.inference_mode():
+        gain = (difference(encoded.ids) - difference(empty)).item()
+    words = encoded.words(found.sum(-1)[0, 1:-1].tolist())
+    return words, abs(missing.item()) / max(abs(gain), 1e-6)
+
+
+def without_words(words: list[Word], push: int, count: int, seed: int) -> tuple[str, str]:
+    """The text without the `count` words that push most to one side, and without random ones.
+
+    `push` is 1 for the words that push towards POSITIVE, -1 for the others. Random words are of
+    those that were read, too.
+    """
+    read = [place for place, word in enumerate(words) if word.weight is not None]
+    strongest = sorted(read, key=lambda place: -push * words[place].weight)[:count]
+    drawn = np.random.default_rng(seed).choice(read, min(count, len(read)), replace=False)
+    texts = []
+    for removed in (set(strongest), set(drawn.tolist())):
+        kept = [word.text for place, word in enumerate(words) if place not in removed]
+        texts.append(" ".join(kept))
+    return texts[0], texts[1]
+
+
+def _difference(model, logits: torch.Tensor) -> torch.Tensor:
+    negative, positive = (model.config.label2id[name] for name in ("NEGATIVE", "POSITIVE"))
+    return logits[:, positive] - logits[:, negative]
+
+
+class Encoded:
+    """One text as token ids, shape (1, tokens), with the word that each token belongs to."""
+
+    def __init__(self, classifier: Classifier, text: str):
+        self.cleaned = clean(text)
+        tokenizer = classifier.tokenizer
+        encoded = tokenizer(
+            self.cleaned, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        self.offsets = encoded["offset_mapping"]
+        self.kept = head_tail(list(range(len(encoded["input_ids"]))), MAX_TOKENS - 2)
+        ids = [encoded["input_ids"][position] for position in self.kept]
+        ids = [tokenizer.cls_token_id, *ids, tokenizer.sep_token_id]
+        self.ids = torch.tensor([ids], device=device())
+
+    @property
+    def shortened(self) -> bool:
+        """Whether the cut took something away."""
+        return len(self.kept) < len(self.offsets)
+
+    def words(self, pushes: list[float]) -> list[Word]:
+        """The text's words, from the push of each token that was kept."""
+        weights: dict[int, float] = {}  # by the character at which a word begins
+        starts = _word_starts(self.cleaned)
+        for position, push in zip(self.kept, pushes, strict=True):
+            start = starts[self.offsets[position][0]]
+            weights[start] = weights.get(start, 0.0) + push
+        words, start = [], 0
+        for word in self.cleaned.split(" "):
+            words.append(Word(word, weights.get(start)))
+            start += len(word) + 1
+        return words
 
 
 def _word_starts(cleaned: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""The pretrained encoders that the head can stand on, all in DistilBERT's layout."""
+"""The pretrained encoders that the head can stand on, in DistilBERT's layout; and a teacher."""
 
 import json
 from dataclasses import dataclass
@@ -11,16 +11,21 @@ from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
     AutoTokenizer,
-    DistilBertConfig,
     DistilBertTokenizer,
+    MPNetForSequenceClassification,
+    MPNetTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
 )
 
 from utils import InputError
+from utils.bert import bert_to_distilbert, distilbert_config
 from utils.hardware import attention, device
 from utils.hub import HUB_BACKBONE, require_hub
 from utils.model import LABELS, CustomHeadDistilBert
+from utils.mpnet import MPNET, mpnet_folder
 from utils.results import sha256
 from utils.settings import resolve_path
 from utils.text import MAX_TOKENS
@@ -34,17 +39,20 @@ DROPOUT = 0.1  # before the head
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained encoder in DistilBERT's layout, with its tokenizer."""
+    """A pretrained encoder, with its tokenizer: in DistilBERT's layout, but for the teacher."""
 
     title: str  # says what it is: MiniLM is never called distilbert-base-uncased
     learning_rate: float  # a usual one for its width
-    config: DistilBertConfig
-    weights: dict[str, torch.Tensor]  # of a DistilBertModel
+    config: PreTrainedConfig
+    weights: dict[str, torch.Tensor]  # of a DistilBertModel; of an MPNetModel, for the teacher
     tokenizer: PreTrainedTokenizerBase
+    head: dict[str, torch.Tensor] | None = None  # of an earlier training; else a new one
 
 
 def load_backbone(name: str) -> Backbone:
     """`distilbert` (from the Hub), `minilm` (from its package, else the Hub), or a folder.
+
+    `mpnet`, the research's teacher, is of another architecture and five times as large.
 
     Raises InputError where the files are missing, are not the pinned ones, or hold another
     architecture.
@@ -61,6 +69,8 @@ def load_backbone(name: str) -> Backbone:
                 f"{MINILM_SHA256}. Reinstall {MINILM_PACKAGE}==0.1.0."
             )
         return _load_checkpoint(folder, "all-MiniLM-L6-v2 in DistilBERT's layout")
+    if name == "mpnet":
+        return _load_checkpoint(mpnet_folder(), MPNET)
     folder = resolve_path(name)
     if not (folder / "config.json").exists():
         raise InputError(f"BACKBONE={name}: there is no folder with a config.json.")
@@ -105,6 +115,10 @@ def _load_checkpoint(checkpoint: Path | str, title: str) -> Backbone:
                 do_lower_case=saved.get("do_lower_case", True),
                 model_max_length=MAX_TOKENS,
             )
+        elif config.model_type == "mpnet":
+            weights = load_file(Path(checkpoint) / "model.safetensors")
+            weights = {k: v.float() for k, v in weights.items() if not k.startswith("pooler.")}
+            tokenizer = MPNetTokenizer(vocab=str(Path(checkpoint) / "vocab.txt"))
         else:
             raise InputError(
                 f"{title} is a {config.model_type} checkpoint: give a DistilBERT or BERT one."
@@ -122,78 +136,25 @@ def _load_checkpoint(checkpoint: Path | str, title: str) -> Backbone:
             f"{MAX_TOKENS}."
         )
     # Usual ones: a narrow encoder bears, and needs, larger steps than one of BERT-base's width.
-    learning_rate = 3e-5 if config.dim >= 768 else 1e-4
+    learning_rate = 3e-5 if config.hidden_size >= 768 else 1e-4
     return Backbone(title, learning_rate, config, weights, tokenizer)
 
 
-def distilbert_config(bert) -> DistilBertConfig:
-    """The DistilBERT configuration of the same shape as a BERT one.
-
-    Raises InputError where DistilBERT cannot compute the same.
-    """
-    if bert.layer_norm_eps != 1e-12:  # fixed in DistilBERT
-        raise InputError(f"This BERT has layer_norm_eps={bert.layer_norm_eps}, not 1e-12.")
-    return DistilBertConfig(
-        vocab_size=bert.vocab_size,
-        max_position_embeddings=bert.max_position_embeddings,
-        dim=bert.hidden_size,
-        hidden_dim=bert.intermediate_size,
-        n_layers=bert.num_hidden_layers,
-        n_heads=bert.num_attention_heads,
-        activation=bert.hidden_act,
-        dropout=bert.hidden_dropout_prob,
-        attention_dropout=bert.attention_probs_dropout_prob,
-        initializer_range=bert.initializer_range,
-        pad_token_id=bert.pad_token_id,
-    )
-
-
-def bert_to_distilbert(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights of a BertModel under DistilBertModel's names, computing the same exactly.
-
-    DistilBERT has no pooler, which is dropped, and no token types: one text alone always has
-    type 0, so that row is added to every position embedding. Raises InputError for weights that
-    are not a BERT's.
-    """
-    weights = {key.removeprefix("bert."): value for key, value in weights.items()}
-    names = {
-        "attention.self.query": "attention.q_lin",
-        "attention.self.key": "attention.k_lin",
-        "attention.self.value": "attention.v_lin",
-        "attention.output.dense": "attention.out_lin",
-        "attention.output.LayerNorm": "sa_layer_norm",
-        "intermediate.dense": "ffn.lin1",
-        "output.dense": "ffn.lin2",
-        "output.LayerNorm": "output_layer_norm",
-    }
-    try:
-        token_type = weights.pop("embeddings.token_type_embeddings.weight")[0]
-        weights["embeddings.position_embeddings.weight"] = (
-            weights["embeddings.position_embeddings.weight"] + token_type
-        )
-        converted = {}
-        for key, value in weights.items():
-            if key.startswith("encoder.layer."):
-                _, _, layer, rest = key.split(".", 3)
-                module, kind = rest.rsplit(".", 1)
-                converted[f"transformer.layer.{layer}.{names[module]}.{kind}"] = value
-            elif key.startswith("embeddings.") and not key.endswith("position_ids"):
-                converted[key] = value
-    except KeyError as error:
-        raise InputError(f"These are not the weights of a BERT model: {error}.") from error
-    return converted
-
-
-def build_model(backbone: Backbone, seed: int) -> CustomHeadDistilBert:
+def build_model(backbone: Backbone, seed: int) -> PreTrainedModel:
     """The backbone with a new head, seeded first, so that a seed always gives the same head.
+
+    A `head` that the backbone brings along takes the new one's place.
 
     On a CPU attention dropout is off: `make bench` measures what it costs there.
     """
     set_seed(seed)
-    config = DistilBertConfig.from_dict(
+    kind = CustomHeadDistilBert
+    if backbone.config.model_type == "mpnet":
+        kind = MPNetForSequenceClassification
+    config = kind.config_class.from_dict(
         {
             **backbone.config.to_dict(),
-            "architectures": [CustomHeadDistilBert.__name__],
+            "architectures": [kind.__name__],
             "id2label": LABELS,
             "label2id": {name: number for number, name in LABELS.items()},
             "seq_classif_dropout": DROPOUT,
@@ -201,14 +162,18 @@ def build_model(backbone: Backbone, seed: int) -> CustomHeadDistilBert:
         }
     )
     if device().type == "cpu":
-        config.attention_dropout = 0.0
-    model = CustomHeadDistilBert(config)
-    missing, unexpected = model.distilbert.load_state_dict(backbone.weights, strict=False)
+        for name in ("attention_dropout", "attention_probs_dropout_prob"):
+            if hasattr(config, name):
+                setattr(config, name, 0.0)
+    model = kind(config)
+    missing, unexpected = model.base_model.load_state_dict(backbone.weights, strict=False)
     unexplained = [key for key in missing if not key.endswith("position_ids")]
     if unexplained or unexpected:
         raise InputError(
             f"The backbone {backbone.title} does not fit its own config.json: "
             f"missing {unexplained[:3]}, unexpected {unexpected[:3]}."
         )
+    if backbone.head:
+        model.head.load_state_dict(backbone.head)
     model.set_attn_implementation(attention()[0])
     return model

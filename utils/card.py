@@ -56,8 +56,8 @@ Hashes of the data, the recipe and each file are in `manifest.json`.
 ## Limits
 
 English only; one seed, one draw of the labels. Labels follow stars or critics' verdicts, and some
-are wrong. The score is no calibrated probability. Nothing was measured on other kinds of text, nor
-on fairness to any group: do not use it for decisions about people.
+are wrong. {calibration}
+{beyond}Fairness to any group was not measured: do not use it for decisions about people.
 
 ## Licences
 
@@ -66,13 +66,22 @@ of this folder: {data_licence}.
 """
 
 
+def result_of(run: Run, name: str, trained: dict, split_sha256: str | None = None) -> dict | None:
+    """A result of this very model, and of that split if one is given; None if there is none."""
+    if not (run.folder / "results" / f"{name}.json").exists():
+        return None
+    result = run.load(name)
+    same = split_sha256 in (None, result.get("split_sha256"))
+    return result if same and result["model_sha256"] == trained["model_sha256"] else None
+
+
 def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
     """The card of a run's exported model, from its saved results.
 
     What was not measured for these very weights is said to be so.
     """
-    evaluation = _result_of(run, "evaluation", trained)
-    agreement = _result_of(run, "agreement", trained)
+    evaluation = result_of(run, "evaluation", trained)
+    agreement = result_of(run, "agreement", trained)
     dataset, backbone = trained["dataset"], trained["backbone"]
     base_model, weights_licence = KNOWN.get(backbone, UNKNOWN)
     data_name, data_licence = KNOWN.get(dataset, UNKNOWN)
@@ -100,6 +109,8 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
         pipeline="Reviews are best cleaned as in training (`<br />` removed); what both lose"
         + _pipeline_loss(agreement),
         results=_results(evaluation),
+        calibration=_calibration(result_of(run, "calibration", trained)),
+        beyond=_beyond(run, trained),
         recipe=_recipe(trained["recipe"]),
         epoch=BEST_EPOCH if trained["recipe"].get("best_epoch", True) else LAST_EPOCH,
         **{key: trained["versions"][key] for key in ("torch", "transformers", "precision")},
@@ -112,14 +123,6 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
 
 def _labels(trained: dict) -> int:
     return trained["train_reviews"] + trained["validation_reviews"]
-
-
-def _result_of(run: Run, name: str, trained: dict) -> dict | None:
-    """A result of this very model, or None."""
-    if not (run.folder / "results" / f"{name}.json").exists():
-        return None
-    result = run.load(name)
-    return result if result["model_sha256"] == trained["model_sha256"] else None
 
 
 def _eval_results(run: Run, dataset: str, evaluation: dict | None) -> dict:
@@ -156,6 +159,39 @@ def _results(evaluation: dict | None) -> str:
         ]
         lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
+
+
+def _calibration(found: dict | None) -> str:
+    if found is None:
+        return "The score is no calibrated probability."
+    if found["temperature"] == 1:
+        return "The score is no calibrated probability: validation was too small to tell."
+    before, after = (found["calibration_error"][kind]["value"] for kind in ("before", "after"))
+    return (
+        f"Scores are calibrated on {found['validation_reviews']} validation reviews (temperature "
+        f"{found['temperature']:.2f}): the calibration error on the test is {after:.1%}, and was "
+        f"{before:.1%}."
+    )
+
+
+def _beyond(run: Run, trained: dict) -> str:
+    """What was measured beyond the test: pairs, and other reviews."""
+    lines = []
+    pairs = result_of(run, "minimal_pairs", trained)
+    if pairs:
+        ours = pairs["by_kind"]["fine-tuned"]
+        whole = ours.pop("all")
+        hard = [f"{kind} {part['share']:.0%}" for kind, part in ours.items() if part["share"] < 0.7]
+        lines.append(
+            f"Of {whole['reviews']} minimal pairs written to try it, it passes {whole['share']:.0%}"
+            + (f"; of some kinds fewer than 70% ({', '.join(hard)})." if hard else ".")
+        )
+    for path in sorted((run.folder / "results").glob("on_*.json")):
+        found = result_of(run, path.stem, trained)
+        if found:
+            accuracy = found["models"]["fine-tuned"]["metrics"]["accuracy"]["value"]
+            lines.append(f"On {found['tested_on']['dataset']} its accuracy is {accuracy:.1%}.")
+    return "\n".join([*(lines or ["Nothing was measured on other kinds of text."]), ""])
 
 
 def _flips(agreement: dict | None, copy: str) -> str:

@@ -47,6 +47,8 @@ class Reviews:
     counts: dict[str, int]  # rows found and left out
     reviews_sha256: str  # of all labelled reviews, in whatever order they came
     split_sha256: str  # of the three frames
+    unused: pd.DataFrame  # training reviews beyond the budget, for uses that need no label
+    test_texts: list[str]  # of the whole test, of which `test` may be a sample
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -85,9 +87,9 @@ def load_reviews(settings: Settings) -> Reviews:
     source cannot be read, has too few rows (it names the largest possible budget) or one class.
     """
     source = read_source(settings.source)
-    train, test = _ordered(source.train), source.test
+    train, test = ordered(source.train), source.test
     if test is not None:
-        test = _ordered(test)
+        test = ordered(test)
     found = train if test is None else pd.concat([train, test])
     reviews_sha256 = _hash(sorted(_keys(found)))
     slug = "".join(c if c.isalnum() else "-" for c in source.name.lower()).strip("-")
@@ -111,11 +113,14 @@ def load_reviews(settings: Settings) -> Reviews:
         counts["also_in_test_dropped"] = len(distinct) - len(train)
     counts["duplicates_in_test"] = int(test["hash"].duplicated().sum())
 
+    test_texts = test["text"].tolist()
     size = _test_size(settings, len(test), origin)
     if size < len(test):
         test = _draw(test, size).sort_index()
     test = test.assign(duplicate=test["hash"].duplicated())
-    train, validation = _draw_budget(train, settings.labels)
+    pool = train
+    train, validation = _draw_budget(pool, settings.labels)
+    unused = pool[~pool["hash"].isin([*train["hash"], *validation["hash"]])]
     for split, frame in (("training", train), ("validation", validation), ("test", test)):
         if frame["label"].nunique() != 2:
             raise InputError(f"{title}: {split} has one class only; give reviews of both.")
@@ -123,11 +128,12 @@ def load_reviews(settings: Settings) -> Reviews:
     split_sha256 = _hash([_keys(train), "|", _keys(validation), "|", _keys(test)])
     frames = (frame.reset_index(drop=True) for frame in (train, validation, test))
     return Reviews(
-        name, title, " ".join(origin), *frames, counts, reviews_sha256, split_sha256
+        name, title, " ".join(origin), *frames, counts, reviews_sha256, split_sha256,
+        unused.drop(columns="label").reset_index(drop=True), test_texts,
     )  # fmt: skip
 
 
-def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
+def ordered(frame: pd.DataFrame) -> pd.DataFrame:
     """Cleaned rows in the order of their texts' hashes: the same whichever way they came."""
     texts = frame["text"].map(clean)
     hashes = texts.map(lambda text: hashlib.sha256(text.encode()).hexdigest())
@@ -136,7 +142,8 @@ def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _keys(frame: pd.DataFrame) -> list[str]:
-    return [f"{h}{label}" for h, label in zip(frame["hash"], frame["label"], strict=True)]
+    label = "probability" if "probability" in frame else "label"
+    return [f"{h}{label}" for h, label in zip(frame["hash"], frame[label], strict=True)]
 
 
 def _hash(parts: list) -> str:

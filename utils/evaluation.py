@@ -1,6 +1,7 @@
 """The four metrics with their intervals, and the test's predictions, made once for each model."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -16,16 +17,18 @@ METRICS = ["accuracy", "precision", "recall", "f1"]
 RESAMPLES = 10_000
 
 
-def confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     """Counts, shape (2, 2): rows are the true classes, columns the predicted, negative first."""
-    predicted = np.asarray(probabilities) >= 0.5
+    predicted = np.asarray(probabilities) >= threshold
     pairs = 2 * np.asarray(labels) + predicted
     return np.bincount(pairs, minlength=4).reshape(2, 2)
 
 
-def metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Accuracy, and precision, recall and F1 of the positive class, at the threshold 0.5."""
-    predicted = np.asarray(probabilities) >= 0.5
+def metrics(
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5
+) -> dict[str, float]:
+    """Accuracy, and precision, recall and F1 of the positive class."""
+    predicted = np.asarray(probabilities) >= threshold
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predicted, average="binary", zero_division=0
     )
@@ -51,10 +54,10 @@ def intervals(counts: np.ndarray, seed: int = 0) -> dict[str, list[float]]:
     }
 
 
-def report(labels: np.ndarray, probabilities: np.ndarray) -> dict:
+def report(labels: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5) -> dict:
     """All that a result says of one model on some reviews."""
-    counts = confusion(labels, probabilities)
-    found, bounds = metrics(labels, probabilities), intervals(counts)
+    counts = confusion(labels, probabilities, threshold)
+    found, bounds = metrics(labels, probabilities, threshold), intervals(counts)
     return {
         "reviews": len(labels),
         "metrics": {name: {"value": found[name], "interval": bounds[name]} for name in METRICS},
@@ -119,6 +122,21 @@ def evaluate(run: Run, reviews: Reviews, probabilities: np.ndarray, trained: dic
     }
     run.save("evaluation", result)
     return result
+
+
+def evaluate_elsewhere(
+    other: Reviews, models: dict[str, Callable[[list[str]], np.ndarray]], known: set[str]
+) -> dict:
+    """Reports of two models on the test of other reviews, but for `known` texts, trained on."""
+    test = other.test[~other.test["text"].isin(known)]
+    labels, texts = test["label"].to_numpy(), test["text"].tolist()
+    found = {name: np.array(rounded(predict(texts))) for name, predict in models.items()}
+    return {
+        "tested_on": other.provenance,
+        "known_dropped": len(other.test) - len(test),
+        "models": {name: report(labels, values) for name, values in found.items()},
+        "mcnemar": mcnemar(labels, *found.values()),
+    }
 
 
 def worst_errors(reviews: Reviews, probabilities: np.ndarray, count: int) -> pd.DataFrame:

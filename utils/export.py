@@ -8,7 +8,7 @@ import torch
 from transformers import DistilBertForSequenceClassification, PreTrainedTokenizerBase
 
 from utils import InputError
-from utils.card import model_card
+from utils.card import model_card, result_of
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.manifest import check_replaceable, write_manifest
@@ -31,7 +31,7 @@ def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) 
     if packed.exists() and not folder.exists():
         raise InputError(f"{packed.name} exists and is not this export's: move it, or choose "
                          "another folder.")  # fmt: skip
-    stock = fold_head(classifier.model)
+    stock = fold_head(classifier.model, temperature_of(run, trained))
     card = model_card(run, trained, folder.name, half=False)
     folder = write_model(stock, classifier.tokenizer, card, _about(trained), folder)
 
@@ -44,13 +44,19 @@ def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) 
     return folder
 
 
+def temperature_of(run: Run, trained: dict) -> float:
+    """What the exported logits are divided by: calibrated on validation, else 1. No label moves."""
+    found = result_of(run, "calibration", trained)
+    return found["temperature"] if found else 1.0
+
+
 def release_model(run: Run, classifier: Classifier, trained: dict, folder: Path = RELEASED) -> Path:
     """Write a run's model as the one that comes with the repository: half the size, no zip.
 
     Weights are stored in fp16, and the configuration says to compute in fp32. Raises InputError
     as `export_model` does.
     """
-    stock = fold_head(classifier.model).half()
+    stock = fold_head(classifier.model, temperature_of(run, trained)).half()
     card = model_card(run, trained, "artifacts/model", half=True)
     return write_model(stock, classifier.tokenizer, card, _about(trained), folder)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from utils.attention import PRODUCTS
+
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -42,11 +44,14 @@ def precision() -> tuple[str, str]:
 
 
 def attention() -> tuple[str, str]:
-    """("sdpa" or "eager", the reason): how attention is computed, by transformers' names."""
+    """("sdpa" or "products", the reason): how attention is computed.
+
+    The first is transformers' name of torch's fused kernel, the second is `utils/attention.py`'s.
+    """
     avx512 = device().type == "cpu" and not torch.cpu._is_amx_tile_supported()
     if avx512 and precision()[0] == "bf16":
         # `make bench` measures both.
-        return "eager", "matrix products in AVX512-BF16 are faster than the fused kernel"
+        return PRODUCTS, "matrix products in AVX512-BF16 are faster than the fused kernel"
     return "sdpa", "the kernel is a fused one"
 
 

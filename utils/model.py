@@ -49,6 +49,7 @@ class CustomHeadDistilBert(DistilBertPreTrainedModel):
     ) -> SequenceClassifierOutput:
         """Logits of shape (batch, classes) and, where labels (batch,) are given, cross-entropy.
 
+        Labels may be a teacher's probabilities, (batch, classes), too (Hinton et al., 2015).
         `input_ids` and `attention_mask` are (batch, tokens). With `output_hidden_states=True` or,
         under eager attention, `output_attentions=True` the backbone's come through.
         """

@@ -18,7 +18,8 @@ from transformers.exporters import (
 )
 
 from utils import InputError
-from utils.agreement import agreement, in_fp32
+from utils.agreement import agreement
+from utils.export import temperature_of
 from utils.inference import Classifier
 from utils.manifest import check_replaceable, write_manifest
 from utils.model import fold_head
@@ -39,14 +40,14 @@ def export_onnx(
     """
     folder = exported.with_name(f"{exported.name}-onnx")
     check_replaceable(folder)
-    stock = fold_head(classifier.model)
+    stock = fold_head(classifier.model, temperature_of(run, trained))
     result = {"model_sha256": trained["model_sha256"]}
 
     def fill(new: Path):
         write_onnx(stock, new)
         result["largest_difference_of_a_logit"] = check(stock, new / "model.onnx")
         texts = validation["text"].tolist()
-        ours = in_fp32(classifier).probabilities(texts)
+        ours = Classifier(stock, classifier.tokenizer, torch.float32).probabilities(texts)
         theirs = onnx_probabilities(new / "model_int8.onnx", classifier.tokenizer, texts)
         result["int8"] = agreement(validation["label"].to_numpy(), ours, theirs)
         weights = [*new.iterdir(), exported / "model.safetensors"]

@@ -32,8 +32,9 @@ class Recipe:
 def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
     """A hash of all that decides the trained weights; a finished training is known by it."""
     weights = hashlib.sha256()
-    for name in sorted(backbone.weights):
-        weights.update(name.encode() + backbone.weights[name].numpy().tobytes())
+    for part in (backbone.weights, backbone.head or {}):
+        for name in sorted(part):
+            weights.update(name.encode() + part[name].numpy().tobytes())
     # Attention dropout depends on the device, rounding on all three.
     machine = [device().type, precision()[0], attention()[0]]
     config = backbone.config.to_dict()

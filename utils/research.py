@@ -1,7 +1,8 @@
 """The research: what each step changes in the main recipe, and its results as tables."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -11,19 +12,50 @@ from utils.settings import ROOT
 
 FOLDER = ROOT / "artifacts" / "research"
 
-# What each step changes in the main recipe.
+MLM = "mlm"  # the step that pretrains the backbone further, without labels
+MLM_SEED = 42  # one for all seeds of fine-tuning
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step changes in the main recipe, what it starts from and whose labels it learns.
+
+    `start` is an earlier step, of the same seed, or MLM. Each of the `teachers`, a step, backbone
+    (None: the same) and seed, gives a probability to each of the first `unlabelled` reviews; their
+    mean is learnt, together with the labelled reviews.
+    """
+
+    changes: dict = field(default_factory=dict)
+    start: str | None = None
+    teachers: tuple[tuple[str, str | None, int], ...] = ()
+    unlabelled: int | None = None
+
+
+SHORT = {"max_tokens": 256}
+SELF = tuple(("adapted", None, seed) for seed in (42, 43, 44))
+MPNET = (("teacher", "mpnet", 42),)
+FIRST = 14_000
 STEPS = {
-    "plain": {},
-    "best_epoch": {"best_epoch": True},
-    "long_to_short": {"shuffled": False, "best_epoch": True},
-    "short": {"max_tokens": 256},
-    "short_slow": {"max_tokens": 256, "learning_rate": 5e-5},
-    "short_fast": {"max_tokens": 256, "learning_rate": 2e-4},
-    "short_fast_averaged": {"max_tokens": 256, "learning_rate": 2e-4, "averaging": 0.99},
-    "short_fast_layers": {"max_tokens": 256, "learning_rate": 2e-4, "layer_decay": 0.8},
-    "short_long_to_short": {"max_tokens": 256, "shuffled": False},
-    "short_usual": {"max_tokens": 256, "usual": True},
-    "short_head": {"max_tokens": 256, "tail": False},
+    "plain": Step(),
+    "best_epoch": Step({"best_epoch": True}),
+    "long_to_short": Step({"shuffled": False, "best_epoch": True}),
+    "short": Step(SHORT),
+    "short_slow": Step({**SHORT, "learning_rate": 5e-5}),
+    "short_fast": Step({**SHORT, "learning_rate": 2e-4}),
+    "short_fast_averaged": Step({**SHORT, "learning_rate": 2e-4, "averaging": 0.99}),
+    "short_fast_layers": Step({**SHORT, "learning_rate": 2e-4, "layer_decay": 0.8}),
+    "short_long_to_short": Step({**SHORT, "shuffled": False}),
+    "short_usual": Step({**SHORT, "usual": True}),
+    "short_head": Step({**SHORT, "tail": False}),
+    "middle": Step({"max_tokens": 384}),
+    "adapted_short": Step(SHORT, MLM),
+    "adapted": Step({}, MLM),
+    "self_taught": Step({**SHORT, "epochs": 2}, MLM, SELF),
+    "self_taught_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "self_taught"),
+    "teacher": Step({**SHORT, "epochs": 2}),
+    "taught_few": Step({**SHORT, "epochs": 2}, MLM, MPNET, FIRST),
+    "taught": Step({**SHORT, "epochs": 2}, MLM, MPNET),
+    "taught_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "taught"),
 }
 
 WORDS = {
@@ -41,8 +73,13 @@ def recipe_of(result: dict) -> Recipe:
     return Recipe(**{"shuffled": False, "best_epoch": True, **result["recipe"]})
 
 
-def describe(recipe: Recipe) -> str:
-    """What tells one recipe of the research from another: its rate, tokens and what is unusual."""
+def step_of(path: Path) -> Step:
+    """The step whose result a file is."""
+    return STEPS.get(path.name.split("-")[0], Step())
+
+
+def describe(recipe: Recipe, step: Step) -> str:
+    """What tells one training of the research from another: its rate, tokens, what is unusual."""
     usual = Recipe(learning_rate=0.0, seed=0, max_tokens=0)
     parts = [words.format(value) for name, words in WORDS.items()
              if (value := getattr(recipe, name)) != getattr(usual, name)]  # fmt: skip
@@ -50,6 +87,11 @@ def describe(recipe: Recipe) -> str:
     parts += ["the epoch that validation prefers"] if recipe.best_epoch else []
     parts += ["in the usual way: fp32, attention dropout, random batches"] if recipe.usual else []
     parts += [] if recipe.shuffled else ["batches from long to short"]
+    if step.start:
+        parts.append("pretrained further" if step.start == MLM else f"after {step.start}")
+    if step.teachers:
+        names = sorted({teacher for teacher, _, _ in step.teachers})
+        parts.append(f"taught by {len(step.teachers)} x {' and '.join(names)}")
     return ", ".join(parts)
 
 
@@ -59,7 +101,7 @@ def cross_validated(dataset: str = "imdb-minilm") -> str:
     for path in sorted(FOLDER.glob(f"*-{dataset}-fold*.json")):
         result = json.loads(path.read_text())
         recipe = replace(recipe_of(result), best_epoch=False)
-        found.setdefault(describe(recipe), []).append(result)
+        found.setdefault(describe(recipe, step_of(path)), []).append(result)
     rows = []
     for recipe, results in found.items():
         last = [result["validation"][-1] for result in results]
@@ -76,9 +118,14 @@ def cross_validated(dataset: str = "imdb-minilm") -> str:
 def by_epoch(dataset: str = "imdb-minilm") -> str:
     """Mean validation accuracy after each epoch, over all trainings, in a sentence."""
     main = json.loads((ROOT / "artifacts" / dataset / "results" / "training.json").read_text())
-    trained = [main, *(json.loads(path.read_text()) for path in FOLDER.glob(f"*-{dataset}-*.json"))]
-    # A training of which two epochs were kept is one training.
-    histories = {tuple(epoch["accuracy"] for epoch in result["validation"]) for result in trained}
+    others = (json.loads(path.read_text()) for path in FOLDER.glob(f"*-{dataset}-*.json"))
+    trained = [main, *(result for result in others if "validation" in result)]
+    # A training of which two epochs were kept is one training: its losses are the same.
+    histories = {
+        tuple((epoch["loss"], epoch["accuracy"]) for epoch in result["validation"]): result
+        for result in trained
+    }
+    histories = [[accuracy for _, accuracy in history] for history in histories]
     histories = np.array([history for history in histories if len(history) == 3])
     means = ", ".join(f"{mean:.1%}" for mean in histories.mean(0))
     last = int((histories.argmax(1) == 2).sum())
@@ -92,11 +139,11 @@ def scored(run: str = "imdb-minilm") -> str:
     """One row a seed that was scored on the test, and each recipe's mean ± sample s.d."""
     main = Run(ROOT / "artifacts" / run)
     trained = main.load("training")
-    found = {describe(recipe_of(trained)): [(trained, main.load("evaluation")["model"])]}
+    found = {describe(recipe_of(trained), Step()): [(trained, main.load("evaluation")["model"])]}
     for path in sorted(FOLDER.glob(f"*-{run}-seed*.json")):
         result = json.loads(path.read_text())
         if "test" in result and result["fingerprint"] != trained["fingerprint"]:
-            recipe = describe(recipe_of(result))
+            recipe = describe(recipe_of(result), step_of(path))
             found.setdefault(recipe, []).append((result, result["test"]))
     lines = [
         "| recipe | seed | precision | epochs on validation | kept | test accuracy | F1 |",

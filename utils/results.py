@@ -21,6 +21,8 @@ MADE_BY = {
     "training": "03_fine_tuning",
     "predictions": "04_evaluation",
     "evaluation": "04_evaluation",
+    "calibration": "04_evaluation",
+    "failures": "04_evaluation",
     "export": "05_export",
 }
 

@@ -28,10 +28,9 @@ class TextProgress(TrainerCallback):
             print(f"step {state.global_step:,} of {state.max_steps:,}, {left / 60:.1f} min left")
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
-        print(
-            f"epoch {state.epoch:.0f}: validation accuracy {metrics['eval_accuracy']:.1%}, "
-            f"loss {metrics['eval_loss']:.3f}"
-        )
+        accuracy = metrics.get("eval_accuracy")  # a masked language model has none
+        said = "" if accuracy is None else f" accuracy {accuracy:.1%},"
+        print(f"epoch {state.epoch:.3g}: validation{said} loss {metrics['eval_loss']:.3f}")
 
 
 def estimate_minutes(trainer: Trainer, test_texts: list[str]) -> dict[str, float]:

@@ -136,11 +136,17 @@ class WeightAveraging(TrainerCallback):
 
 
 def as_dataset(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame, recipe: Recipe) -> Dataset:
-    """A frame of reviews as the columns `input_ids`, `length` and `labels`."""
+    """A frame of reviews as the columns `input_ids`, `length` and `labels`.
+
+    A label is a class or, where the frame has the `probability` of positive, that of each class.
+    """
     texts = frame["text"].tolist()
     ids = tokenize(tokenizer, texts, recipe.max_tokens, recipe.tail).ids
     columns = {"input_ids": ids, "length": [len(row) for row in ids]}
-    return Dataset.from_dict({**columns, "labels": frame["label"].tolist()})
+    labels = frame["label"].tolist()
+    if "probability" in frame:
+        labels = [[1 - positive, positive] for positive in frame["probability"]]
+    return Dataset.from_dict({**columns, "labels": labels})
 
 
 def make_trainer(

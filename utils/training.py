@@ -7,7 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoTokenizer, Trainer, set_seed
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    MPNetForSequenceClassification,
+    Trainer,
+    set_seed,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from utils import InputError
@@ -131,7 +137,10 @@ def load_trained(run: Run, **expected) -> tuple[Classifier, dict]:
             f"The weights of {run.name} are not here (only its results are committed): run "
             "notebooks/03_fine_tuning.ipynb first."
         )
-    model = CustomHeadDistilBert.from_pretrained(folder, local_files_only=True)
+    kind = CustomHeadDistilBert
+    if AutoConfig.from_pretrained(folder, local_files_only=True).model_type == "mpnet":
+        kind = MPNetForSequenceClassification  # the research's teacher
+    model = kind.from_pretrained(folder, local_files_only=True)
     return Classifier(model, AutoTokenizer.from_pretrained(folder, local_files_only=True)), result
 
 

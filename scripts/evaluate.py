@@ -1,0 +1,163 @@
+"""What notebook 04b shows and what takes a while: why, which labels, pairs, another domain.
+
+Examples:
+  python scripts/evaluate.py
+  python scripts/evaluate.py --also embedded
+  python scripts/evaluate.py --originals test_original.tsv --edits test_contrast.tsv
+
+Needs a finished run (make run), and for the labels the ten folds of scripts/research.py short.
+Results are saved in the run's folder, each as soon as it is there.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from utils import InputError, pairs
+from utils.attribution import integrate, without_words
+from utils.baseline import fit_baseline
+from utils.data import Reviews, load_reviews
+from utils.evaluation import evaluate_elsewhere, worst_errors
+from utils.failures import share
+from utils.hardware import versions
+from utils.inference import Classifier
+from utils.labels import rank_labels
+from utils.results import Run
+from utils.settings import set_up
+from utils.training import load_trained
+
+EXPLAINED = 100  # test reviews whose words are removed
+SHOWN = 3  # right and wrong ones that are shown
+REMOVED = (1, 3, 5, 10)  # words
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--also", metavar="SOURCE", help="test on these reviews too")
+    parser.add_argument("--originals", type=Path, help="published pairs: the originals, and")
+    parser.add_argument("--edits", type=Path, help="row by row their edits (Sentiment, Text)")
+    arguments = parser.parse_args()
+    if bool(arguments.originals) != bool(arguments.edits):
+        parser.error("--originals and --edits go together")
+    missing = [name for name in ("captum", "cleanlab") if find_spec(name) is None]
+    try:
+        if missing:
+            raise InputError(f"{' and '.join(missing)} are missing: pip install -r "
+                             "requirements-evaluate.txt, as make evaluate does.")  # fmt: skip
+        settings = set_up()
+        reviews = load_reviews(settings)
+        run = Run.of(settings, reviews.name)
+        classifier, trained = load_trained(
+            run, training_sha256=reviews.training_sha256, seed=settings.seed
+        )
+        about = {**reviews.provenance, "model_sha256": trained["model_sha256"],
+                 "versions": versions()}  # fmt: skip
+        baseline = fit_baseline(
+            reviews.train, run.load("baseline", split_sha256=reviews.split_sha256)["C"]
+        )
+        models = {
+            "fine-tuned": classifier.probabilities,
+            "TF-IDF": lambda texts: baseline.predict_proba(texts)[:, 1],
+        }
+        known = {*reviews.train["text"], *reviews.validation["text"]}
+        save(run, "minimal_pairs", about | own_pairs(models))
+        if arguments.originals:
+            found = {
+                name: pairs.score_published(arguments.originals, arguments.edits, predict, known)
+                for name, predict in models.items()
+            }
+            files = [arguments.originals.name, arguments.edits.name]
+            save(run, "published_pairs", about | {"files": files, "models": found})
+        if arguments.also:
+            other = load_reviews(replace(settings, source=arguments.also))
+            found = evaluate_elsewhere(other, models, known)
+            save(run, f"on_{other.name}", about | found)
+        save(run, "explanations", about | explanations(run, reviews, classifier, trained))
+        save(run, "labels", about | rank_labels(run, reviews))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+def save(run: Run, name: str, result: dict) -> None:
+    run.save(name, result)
+    print(f"Saved in {run.name}/results/{name}.json", flush=True)
+
+
+def own_pairs(models: dict[str, pairs.Predict]) -> dict:
+    """The project's minimal pairs: passed by kind, and each pair, for every model."""
+    own = pairs.load_pairs()
+    scored = {name: pairs.score_pairs(own, predict) for name, predict in models.items()}
+    rows = json.loads(own.to_json(orient="records"))
+    for name, frame in scored.items():
+        for row, found in zip(rows, frame.itertuples(), strict=True):
+            row[name] = {"before": round(float(found.before), 4),
+                         "after": round(float(found.after), 4),
+                         "passed": bool(found.passed)}  # fmt: skip
+    return {
+        "by_kind": {name: pairs.passed_by_kind(frame) for name, frame in scored.items()},
+        "pairs": rows,
+    }
+
+
+def explanations(run: Run, reviews: Reviews, classifier: Classifier, trained: dict) -> dict:
+    """Words with their weights for some reviews, and what removing the strongest words does."""
+    saved = run.load("predictions", split_sha256=reviews.split_sha256,
+                     model_sha256=trained["model_sha256"])  # fmt: skip
+    probabilities = np.array(saved["probabilities"])
+    labels = reviews.test["label"].to_numpy()
+    short = reviews.test["text"].str.split().str.len().between(40, 120).to_numpy()
+    right = ((probabilities >= 0.5) == labels) & short
+    shown = np.random.default_rng(0).permutation(np.flatnonzero(right))[:SHOWN].tolist()
+    wrong = worst_errors(reviews, probabilities, len(labels)).index
+    shown += [int(row) for row in wrong if short[row]][:SHOWN]
+    cases = []
+    for row in shown:
+        words, error = integrate(classifier, reviews.test["text"].iloc[row])
+        cases.append({
+            "row": row,  # of the test
+            "label": int(labels[row]),
+            "probability_positive": float(probabilities[row]),
+            "completeness_error": error,
+            "weights": [word.weight and round(word.weight, 4) for word in words],
+        })  # fmt: skip
+
+    drawn = np.random.default_rng(1).permutation(len(labels))[:EXPLAINED]
+    errors, edited = [], {count: ([], []) for count in REMOVED}
+    for number, row in enumerate(drawn):
+        words, error = integrate(classifier, reviews.test["text"].iloc[row])
+        errors.append(error)
+        push = 1 if probabilities[row] >= 0.5 else -1
+        for count, texts in edited.items():
+            for part, text in zip(texts, without_words(words, push, count, number), strict=True):
+                part.append(text)
+        if (number + 1) % 10 == 0:
+            print(f"{number + 1} of {EXPLAINED} reviews explained", flush=True)
+    answers = probabilities[drawn] >= 0.5
+    flips = {}
+    for count, (strongest, random) in edited.items():
+        flips[str(count)] = {
+            name: share(
+                int(((classifier.probabilities(texts) >= 0.5) != answers).sum()), len(drawn)
+            )
+            for name, texts in (("strongest", strongest), ("random", random))
+        }
+    return {
+        "cases": cases,
+        "completeness_error": {
+            "median": float(np.median(errors)), "p95": float(np.percentile(errors, 95)),
+        },
+        "flipped_without_words": flips,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Temperature, calibration error and thresholds; where a model fails; minimal pairs."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from utils import InputError
+from utils.calibration import (
+    best_threshold,
+    calibration_error,
+    fit_temperature,
+    reliability,
+    with_temperature,
+)
+from utils.failures import accuracy_by, by_length, by_loss, kind_of, share, small_tests
+from utils.pairs import load_pairs, passed_by_kind, score_pairs, score_published
+from utils.text import Tokens
+
+
+def overconfident(factor: float, reviews: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn from honest probabilities, and these with their logits multiplied."""
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, reviews)
+    labels = (random.random(reviews) < expit(logits)).astype(int)
+    return labels, expit(factor * logits)
+
+
+def test_the_temperature_undoes_overconfidence():
+    labels, probabilities = overconfident(3.0)
+    temperature = fit_temperature(labels, probabilities)
+    assert temperature == pytest.approx(3.0, rel=0.05)
+    calibrated = with_temperature(probabilities, temperature)
+    assert ((calibrated >= 0.5) == (probabilities >= 0.5)).all()
+    before, after = (calibration_error(labels, p) for p in (probabilities, calibrated))
+    assert before["value"] > 0.08
+    assert after["value"] < 0.015
+    # What is left is what chance gives, and what was there before is not.
+    assert before["value"] > before["by_chance"][1]
+    assert after["value"] < 1.2 * after["by_chance"][1]
+
+
+def test_a_certain_answer_stays_finite():
+    found = with_temperature(np.array([0.0, 1.0]), 2.0)
+    assert 0 < found[0] < 0.01
+    assert 0.99 < found[1] < 1
+
+
+def test_the_calibration_error_is_the_mean_gap_of_the_bins():
+    labels = np.array([1, 1, 1, 0, 0, 0, 1, 1])
+    probabilities = np.array([0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.6, 0.6])
+    # Six answers of 90%, of which five are right, and two of 60%, both right.
+    bins = reliability(labels, probabilities)
+    assert [part["reviews"] for part in bins] == [2, 6]
+    assert [round(part["accuracy"], 3) for part in bins] == [1.0, 0.833]
+    expected = (2 * 0.4 + 6 * (0.9 - 5 / 6)) / 8
+    assert calibration_error(labels, probabilities)["value"] == pytest.approx(expected)
+
+
+def test_the_threshold_is_the_best_one_and_the_nearest_to_a_half():
+    labels = np.array([0, 0, 0, 1, 1])
+    assert best_threshold(labels, np.array([0.1, 0.6, 0.7, 0.8, 0.9])) == pytest.approx(0.75)
+    assert best_threshold(labels, np.array([0.1, 0.2, 0.3, 0.8, 0.9])) == 0.5
+
+
+def test_shares_have_wilsons_interval():
+    found = share(9, 10)
+    assert found["share"] == 0.9
+    assert found["interval"] == pytest.approx([0.5958, 0.9821], abs=1e-4)
+
+
+def test_groups_by_length_are_of_equal_size_and_groups_by_loss_tell_what_was_cut():
+    lengths = [*range(10, 60), *range(600, 650)]
+    tokens = Tokens([[0] * min(length, 512) for length in lengths], lengths)
+    groups = by_length(tokens)
+    assert groups.value_counts().tolist() == [20] * 5
+    assert groups.iloc[-1] == "630 to 649"
+    equal = by_length(Tokens([[0]] * 10, [7] * 9 + [8]))
+    assert equal.nunique() == 1
+    lost = by_loss(tokens)
+    assert (lost[:50] == "nothing").all()
+    assert (lost[50:] == "up to a quarter").all()
+
+
+@pytest.mark.parametrize(
+    ("row", "baseline", "shortened", "kind"),
+    [
+        ({"label": 1, "rating": 7, "text": "x"}, 0.0, True, "middling stars"),
+        ({"label": 1, "rating": 9, "text": "x"}, 0.2, True, "its words say otherwise"),
+        ({"label": 0, "rating": 1, "text": "x"}, 0.8, False, "its words say otherwise"),
+        ({"label": 0, "text": "x"}, 0.6, True, "part of it was cut"),
+        ({"label": 0, "text": "But yet. However, so"}, 0.6, False, "it turns around"),
+        ({"label": 0, "text": "butter, yeti"}, 0.6, False, "none of these"),
+    ],
+)
+def test_a_review_gets_the_first_kind_whose_rule_holds(row, baseline, shortened, kind):
+    assert kind_of(pd.Series(row), baseline, shortened).startswith(kind)
+
+
+def test_accuracy_is_told_in_the_groups_own_order():
+    lost = by_loss(Tokens([[0] * 512] * 2 + [[0]], [2000, 600, 1]))
+    found = accuracy_by(lost, np.array([False, True, True]))
+    assert [(row["group"], row["share"]) for row in found] == [
+        ("nothing", 1.0), ("up to a quarter", 1.0), ("more than half", 0.0),
+    ]  # fmt: skip
+
+
+def test_a_temperature_is_left_alone_where_validation_cannot_tell():
+    assert fit_temperature(np.array([0, 1]), np.array([0.2, 0.9])) == 1.0  # no error: ever colder
+    assert fit_temperature(np.array([1, 0] * 50), np.array([0.2, 0.9] * 50)) == 1.0
+
+
+def test_small_tests_rank_two_close_models_wrongly_and_large_ones_do_not():
+    labels = np.ones(10_000, dtype=int)
+    ours, theirs = np.ones(10_000), np.ones(10_000)
+    ours[:1000] = 0  # 90% right
+    theirs[900:2100] = 0  # 88% right, partly the same reviews wrong
+    found = small_tests(labels, ours, theirs)
+    assert found["100"]["ranked_wrongly"] > 0.2
+    assert found["3000"]["ranked_wrongly"] < 0.02
+    low, high = found["300"]["accuracy_range"]
+    assert (low, high) == pytest.approx((0.9 - 0.034, 0.9 + 0.034), abs=0.005)
+    # Whichever is called ours.
+    turned = small_tests(labels, theirs, ours)
+    assert turned["100"]["ranked_wrongly"] == pytest.approx(
+        found["100"]["ranked_wrongly"], abs=0.01
+    )
+
+
+def test_the_projects_pairs_are_enough_of_each_kind_and_all_differ():
+    pairs = load_pairs()
+    assert len(pairs) >= 120
+    assert set(pairs["expected"]) == {"flip", "same", "stronger"}
+    assert set(pairs["label"]) == {"POSITIVE", "NEGATIVE"}
+    assert (pairs["text"] != pairs["edited"]).all()
+    assert pairs.groupby("kind").size().min() >= 12
+
+
+def test_a_pair_is_passed_only_where_both_answers_are_as_expected():
+    rows = [
+        # expected, label, P(positive) before and after, passed
+        ("flip", "POSITIVE", 0.9, 0.1, True),
+        ("flip", "POSITIVE", 0.9, 0.6, False),
+        ("flip", "NEGATIVE", 0.2, 0.7, True),
+        ("flip", "NEGATIVE", 0.7, 0.9, False),  # wrong to begin with
+        ("same", "NEGATIVE", 0.2, 0.4, True),
+        ("same", "POSITIVE", 0.9, 0.4, False),
+        ("stronger", "POSITIVE", 0.8, 0.9, True),
+        ("stronger", "POSITIVE", 0.9992, 0.9989, True),  # no difference
+        ("stronger", "NEGATIVE", 0.2, 0.3, False),
+        ("stronger", "NEGATIVE", 0.2, 0.1, True),
+    ]
+    frame = pd.DataFrame(rows, columns=["expected", "label", "before", "after", "passed"])
+    frame["kind"], frame["text"], frame["edited"] = frame["expected"], "t", "e"
+    answers = np.array([*frame["before"], *frame["after"]])
+    found = score_pairs(frame.drop(columns=["before", "after"]), lambda texts: answers)
+    assert found["passed"].tolist() == frame["passed"].tolist()
+    assert passed_by_kind(found)["all"]["share"] == pytest.approx(6 / 10)
+
+
+def published(folder, name: str, rows: list[tuple[str, str]]):
+    path = folder / name
+    pd.DataFrame(rows, columns=["Sentiment", "Text"]).to_csv(path, sep="\t", index=False)
+    return path
+
+
+def test_published_pairs_are_scored_row_by_row(tmp_path):
+    originals = published(tmp_path, "o.tsv", [("Positive", "good"), ("Negative", "bad")])
+    edits = published(tmp_path, "e.tsv", [("Negative", "not good"), ("Positive", "good")])
+
+    def predict(texts):
+        return np.array(["good" in text for text in texts], dtype=float)
+
+    found = score_published(originals, edits, predict, known=set())
+    assert {name: part["share"] for name, part in found.items()} == {
+        "originals": 1.0, "edits": 0.5, "both of a pair": 0.5,
+    }  # fmt: skip
+    # A pair that the model was trained on is not counted.
+    found = score_published(originals, edits, predict, known={"not good"})
+    assert found["edits"] == share(1, 1)
+    with pytest.raises(InputError, match="trained on all"):
+        score_published(originals, edits, predict, known={"good"})
+
+
+def test_published_pairs_that_do_not_fit_are_refused(tmp_path):
+    one = published(tmp_path, "one.tsv", [("Positive", "good")])
+    two = published(tmp_path, "two.tsv", [("Positive", "good"), ("so-so", "bad")])
+    with pytest.raises(InputError, match=r"two.tsv, data row 2: Sentiment is 'so-so'"):
+        score_published(one, two, lambda texts: np.ones(len(texts)), set())
+    two = published(tmp_path, "two.tsv", [("Positive", "good"), ("Negative", "bad")])
+    with pytest.raises(InputError, match=r"1 rows and two.tsv 2"):
+        score_published(one, two, lambda texts: np.ones(len(texts)), set())
+    (tmp_path / "plain.tsv").write_text(json.dumps({"a": 1}))
+    with pytest.raises(InputError, match="it needs Sentiment and Text"):
+        score_published(tmp_path / "plain.tsv", one, lambda texts: np.ones(len(texts)), set())

@@ -1,0 +1,185 @@
+"""The research: pretraining further, soft labels, and students; and the evaluation's script."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import make_reviews
+from transformers import DistilBertForMaskedLM
+
+from utils import InputError
+from utils.adapt import MaskedLanguageModel, adapt
+from utils.backbone import build_model, load_backbone
+from utils.data import load_reviews
+from utils.inference import Classifier
+from utils.recipe import Recipe, fingerprint
+from utils.research import STEPS
+from utils.settings import ROOT, Settings
+from utils.teaching import label_softly, read_labels, with_soft_labels
+from utils.trainer import as_dataset
+from utils.unlabelled import load_unlabelled
+
+
+@pytest.fixture
+def with_unlabelled(tmp_path):
+    """400 training reviews, 200 of the test, and some without a label, of which three leak."""
+    folder = tmp_path / "made-up"
+    folder.mkdir()
+    train, test = make_reviews(400, seed=0), make_reviews(200, seed=1)
+    train.to_parquet(folder / "train.parquet")
+    test.to_parquet(folder / "test.parquet")
+    fresh = make_reviews(100, seed=2)["text"].tolist()
+    leaks = [test["text"][0], test["text"][1].upper(), test["text"][2].replace(" ", "<br />", 1)]
+    pd.DataFrame({"text": [*fresh, *leaks, fresh[0]]}).to_parquet(folder / "unsup.parquet")
+    return Settings(source=str(folder), labels=200), test
+
+
+def test_no_test_text_is_among_the_unlabelled_whatever_its_case_or_markup(with_unlabelled):
+    settings, test = with_unlabelled
+    reviews = load_reviews(settings)
+    found, counts = load_unlabelled(settings, reviews)
+    letters = [{*map(_letters, part["text"])} for part in (found, test, reviews.train)]
+    assert not letters[0] & letters[1]
+    assert not letters[0] & letters[2]
+    assert counts == {
+        "without_label": 104, "beyond_the_budget": 200, "in_test_dropped": 3,
+        "in_budget_dropped": 0, "duplicates_dropped": 1,
+    }  # fmt: skip
+    assert len(found) == 300
+    assert "label" not in found
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.lower()))
+
+
+def test_a_small_test_still_keeps_the_whole_test_out(with_unlabelled):
+    settings, test = with_unlabelled
+    small = replace(settings, test_size=20)
+    found, _ = load_unlabelled(small, load_reviews(small))
+    assert not {*map(_letters, found["text"])} & {*map(_letters, test["text"])}
+
+
+def test_the_masked_language_models_loss_is_that_of_the_stock_class(backbone):
+    torch.manual_seed(0)
+    ours = MaskedLanguageModel(backbone.config).eval()
+    stock = DistilBertForMaskedLM(backbone.config).eval()
+    stock.load_state_dict(ours.state_dict())
+    ids = torch.randint(5, 20, (4, 12))
+    labels = torch.where(torch.rand(4, 12) < 0.3, ids, -100)
+    mask = torch.ones_like(ids)
+    expected = stock(ids, mask, labels=labels).loss
+    assert ours(ids, mask, labels).loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_pretraining_further_leaves_a_backbone_and_is_not_repeated(backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.adapt.HELD_OUT", 20)
+    texts = make_reviews(200, seed=3).assign(hash=[str(row) for row in range(200)])
+    result = adapt(tmp_path / "mlm", backbone, texts, seed=0)
+    assert result["held_out_loss"]
+    further = load_backbone(str(tmp_path / "mlm" / "model"))
+    name = "transformer.layer.0.ffn.lin1.weight"
+    assert not torch.equal(further.weights[name], backbone.weights[name])
+    again = adapt(tmp_path / "mlm", backbone, texts, seed=0)
+    assert again["model_sha256"] == result["model_sha256"]
+    assert not list((tmp_path / "mlm").glob("checkpoint-*"))
+    with pytest.raises(InputError, match="was pretrained on other reviews"):
+        adapt(tmp_path / "mlm", backbone, texts.head(100), seed=0)
+
+
+@pytest.fixture
+def labelled(backbone, tmp_path):
+    """60 reviews without a label, softly labelled by an untrained model."""
+    classifier = Classifier(build_model(backbone, seed=0), backbone.tokenizer)
+    texts = make_reviews(60, seed=4).assign(hash=[f"h{i}" for i in range(60)])[["text", "hash"]]
+    path = tmp_path / "teacher-labels.npz"
+    return classifier, texts, label_softly(classifier, texts, path, {"model": "a"})
+
+
+def test_labelling_goes_on_where_it_was_interrupted(labelled, tmp_path, monkeypatch):
+    classifier, texts, path = labelled
+    expected = read_labels(path)["labels"]
+    monkeypatch.setattr("utils.teaching.CHUNK", 20)
+    asked = []
+
+    class Interrupted:
+        def probabilities(self, chunk):
+            if len(asked) == 40:
+                raise KeyboardInterrupt
+            asked.extend(chunk)
+            return classifier.probabilities(chunk)
+
+    other = tmp_path / "other-labels.npz"
+    with pytest.raises(KeyboardInterrupt):
+        label_softly(Interrupted(), texts, other, {"model": "a"})
+    asked.append("the third chunk may come")
+    label_softly(Interrupted(), texts, other, {"model": "a"})
+    assert len(asked) == 61
+    assert read_labels(other)["labels"] == pytest.approx(expected, abs=2e-3)
+    # Another model's labels are not added to.
+    label_softly(classifier, texts.head(20), other, {"model": "b"})
+    assert len(read_labels(other)["labels"]) == 20
+
+
+def test_a_student_learns_the_mean_of_its_teachers_beside_the_labels(labelled, reviews, backbone):
+    _, texts, path = labelled
+    other = Classifier(build_model(backbone, seed=1), backbone.tokenizer)
+    second = label_softly(other, texts, path.with_name("second-labels.npz"), {"model": "b"})
+    taught = with_soft_labels(reviews, texts, 50, [path, second])
+    mean = np.mean([read_labels(p)["labels"][:50].astype(float) for p in (path, second)], axis=0)
+    gold = len(reviews.train)
+    assert len(taught.train) == gold + 50
+    assert taught.train["probability"].iloc[gold:].to_numpy() == pytest.approx(mean)
+    assert taught.train["probability"].iloc[:gold].isin([0, 1]).all()
+    recipe = Recipe(1e-4, seed=0)
+    rows = as_dataset(backbone.tokenizer, taught.train, recipe)["labels"]
+    assert rows[gold] == pytest.approx([1 - mean[0], mean[0]])
+    # Other labels are another training.
+    alone = with_soft_labels(reviews, texts, 50, [second])
+    assert fingerprint(backbone, taught, recipe) != fingerprint(backbone, alone, recipe)
+
+
+def test_labels_of_other_texts_are_refused(labelled, reviews):
+    _, texts, path = labelled
+    more = pd.concat([texts, make_reviews(10, seed=5).assign(hash="more")])
+    for changed, count in ((texts.iloc[::-1], 50), (more, 70)):
+        with pytest.raises(InputError, match=f"does not hold the labels of these {count}"):
+            with_soft_labels(reviews, changed, count, [path])
+
+
+def test_a_head_that_comes_along_is_kept(backbone):
+    head = {name: value + 1 for name, value in build_model(backbone, 0).head.state_dict().items()}
+    model = build_model(replace(backbone, head=head), seed=0)
+    assert torch.equal(model.head.bias, head["bias"])
+    assert not torch.equal(build_model(backbone, seed=0).head.bias, head["bias"])
+
+
+def test_every_step_builds_on_steps_that_exist():
+    for step in STEPS.values():
+        assert step.start in (None, "mlm", *STEPS)
+        assert {teacher for teacher, _, _ in step.teachers} <= set(STEPS)
+        Recipe(**{"learning_rate": 1e-4, "seed": 0} | step.changes)
+
+
+def run(script: str, arguments: list[str], settings: dict[str, str]):
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / script, *arguments],
+        env={**os.environ, **settings}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_step_that_needs_another_says_which(tiny_bert, with_unlabelled, tmp_path):
+    settings = {
+        "SOURCE": with_unlabelled[0].source, "BACKBONE": str(tiny_bert), "LABELS": "100",
+        "ARTIFACTS": str(tmp_path / "artifacts"),
+    }  # fmt: skip
+    found = run("research.py", ["self_taught_gold"], settings)
+    assert found.returncode == 1
+    assert "run scripts/research.py self_taught first" in found.stderr
+    assert "Traceback" not in found.stderr

@@ -1,0 +1,141 @@
+"""Pretraining goes on: masked language modelling on the task's own reviews, without labels."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+from datasets import Dataset
+from torch.nn.functional import cross_entropy
+from transformers import (
+    DataCollatorForLanguageModeling,
+    DistilBertForMaskedLM,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.modeling_outputs import MaskedLMOutput
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from utils import InputError
+from utils.backbone import Backbone
+from utils.hardware import attention, device, keep_freed_memory, precision, versions
+from utils.results import sha256, write_folder
+from utils.text import tokenize
+from utils.timing import TextProgress
+from utils.trainer import FineTuner
+from utils.unlabelled import hash_of
+
+MAX_TOKENS = 256
+EPOCHS = 2
+LEARNING_RATE = 2e-4
+MASKED = 0.15  # share of the tokens, as BERT's
+HELD_OUT = 500  # reviews on which the loss is watched
+
+
+class MaskedLanguageModel(DistilBertForMaskedLM):
+    """The stock class, which computes its logits where a token is masked, and nowhere else.
+
+    The vocabulary's matrix, tied to the embeddings, costs as much as all the layers together.
+    """
+
+    accepts_loss_kwargs = False
+
+    def forward(self, input_ids, attention_mask=None, labels=None, **kwargs) -> MaskedLMOutput:
+        """The mean cross-entropy over the masked tokens, those whose label is not -100."""
+        masked = labels != -100
+        hidden = self.distilbert(input_ids, attention_mask).last_hidden_state[masked]
+        hidden = self.vocab_layer_norm(self.activation(self.vocab_transform(hidden)))
+        return MaskedLMOutput(loss=cross_entropy(self.vocab_projector(hidden), labels[masked]))
+
+
+def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> dict:
+    """Pretrain the backbone on `texts` (`text`, `hash`) and save it in `folder`/model.
+
+    Task-adaptive pretraining (Gururangan et al., "Don't Stop Pretraining", 2020). Resumes from the
+    last checkpoint; what is finished is not repeated. Returns what `model/adapted.json` says.
+    Raises InputError where the folder is of other texts, or the backbone of another layout.
+    """
+    texts_sha256 = hash_of(texts)
+    if (folder / "model").exists():
+        result = json.loads((folder / "model" / "adapted.json").read_text())
+        if result["texts_sha256"] != texts_sha256:
+            raise InputError(f"{folder.name} was pretrained on other reviews: delete it, or set "
+                             "ARTIFACTS to another folder.")  # fmt: skip
+        return result
+    keep_freed_memory()
+    set_seed(seed)
+    config = backbone.config.__class__.from_dict(backbone.config.to_dict())
+    if device().type == "cpu":
+        config.attention_dropout = 0.0
+    model = MaskedLanguageModel(config)
+    missing, unexpected = model.distilbert.load_state_dict(backbone.weights, strict=False)
+    if unexpected or any(not name.endswith("position_ids") for name in missing):
+        raise InputError(f"{backbone.title} is not in DistilBERT's layout: it lacks {missing[:3]}.")
+    model.tie_weights()
+    model.set_attn_implementation(attention()[0])
+    shuffled = texts.sample(frac=1, random_state=seed)
+    ids = tokenize(backbone.tokenizer, shuffled["text"].tolist(), MAX_TOKENS).ids
+    data = Dataset.from_dict({"input_ids": ids, "length": [len(row) for row in ids]})
+    trainer = FineTuner(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(folder),
+            seed=seed,
+            num_train_epochs=EPOCHS,
+            per_device_train_batch_size=32,
+            per_device_eval_batch_size=32,
+            learning_rate=LEARNING_RATE,
+            warmup_steps=0.05,
+            weight_decay=0.01,
+            optim="adamw_torch_fused",
+            train_sampling_strategy="group_by_length",
+            bf16=precision()[0] == "bf16",
+            use_cpu=device().type == "cpu",
+            eval_strategy="steps",
+            eval_steps=500,
+            save_steps=250,
+            save_total_limit=1,
+            logging_steps=50,
+            dataloader_pin_memory=device().type == "cuda",
+            disable_tqdm=True,
+            report_to="none",
+        ),
+        train_dataset=data.select(range(HELD_OUT, len(data))),
+        eval_dataset=data.select(range(HELD_OUT)),
+        data_collator=DataCollatorForLanguageModeling(backbone.tokenizer, mlm_probability=MASKED),
+        callbacks=[TextProgress()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    started = time.perf_counter()
+    checkpoint = get_last_checkpoint(folder) if folder.exists() else None
+    trainer.train(resume_from_checkpoint=checkpoint)
+    minutes = (time.perf_counter() - started) / 60
+    logs = trainer.state.log_history
+    result = {
+        "backbone": f"{backbone.title}, pretrained further on the task's reviews",
+        "texts_sha256": texts_sha256,
+        "reviews": len(texts),
+        "tokens_per_epoch": sum(map(len, ids)),
+        "epochs": EPOCHS,
+        "learning_rate": LEARNING_RATE,
+        "seed": seed,
+        "minutes": None if checkpoint else round(minutes, 2),
+        "held_out_loss": [
+            {"epoch": round(log["epoch"], 3), "loss": log["eval_loss"]}
+            for log in logs if "eval_loss" in log
+        ],
+        "versions": versions(),
+    }  # fmt: skip
+
+    def fill(model_folder: Path):
+        trainer.model.save_pretrained(model_folder)
+        backbone.tokenizer.save_pretrained(model_folder)
+        result["model_sha256"] = sha256(model_folder / "model.safetensors")
+        (model_folder / "adapted.json").write_text(json.dumps(result, indent=2))
+
+    write_folder(folder / "model", fill)
+    for old in folder.glob("checkpoint-*"):
+        shutil.rmtree(old)
+    return result

@@ -1,0 +1,13 @@
+"""The baseline: word counts and logistic regression."""
+
+import pandas as pd
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+
+def fit_baseline(train: pd.DataFrame, strength: float) -> Pipeline:
+    """TF-IDF of words and pairs of neighbours, with logistic regression of `C` = strength."""
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    model = make_pipeline(words, LogisticRegression(C=strength, max_iter=1000))
+    return model.fit(train["text"], train["label"])

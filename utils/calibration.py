@@ -1,0 +1,112 @@
+"""Is 90% sure right nine times in ten? Temperature, calibration error and thresholds."""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
+from sklearn.metrics import log_loss
+
+from utils.data import Reviews
+from utils.evaluation import mcnemar, report
+from utils.results import Run
+
+BINS = 15
+RESAMPLES = 1000
+BOUNDS = (0.05, 20.0)  # of the temperature
+
+
+def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The temperature that makes the labels most likely (Guo et al., 2017).
+
+    Both are of shape (reviews,), of reviews that the model was not trained on. Where there are too
+    few to tell, since all answers are right, or none better than chance, it is 1.
+    """
+    found = minimize_scalar(
+        lambda power: log_loss(labels, with_temperature(probabilities, np.exp(power))),
+        bounds=np.log(BOUNDS),
+        method="bounded",
+    )
+    temperature = float(np.exp(found.x))
+    return temperature if 1.1 * BOUNDS[0] < temperature < BOUNDS[1] / 1.1 else 1.0
+
+
+def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """The probabilities of positive with their logits divided by the temperature."""
+    # Saved probabilities have six digits: a 1 is anything from 0.9999995 on.
+    return expit(logit(np.clip(probabilities, 5e-7, 1 - 5e-7)) / temperature)
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict]:
+    """Bins of equal width of the answer's probability, 0.5 to 1: its mean, and how many are right.
+
+    Empty bins are left out.
+    """
+    sure, right = _sure_and_right(labels, probabilities)
+    bins = _bins(sure)
+    return [
+        {
+            "reviews": int((bins == number).sum()),
+            "probability": float(sure[bins == number].mean()),
+            "accuracy": float(right[bins == number].mean()),
+        }
+        for number in np.unique(bins)
+    ]
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, seed: int = 0) -> dict:
+    """The expected calibration error over those bins (Guo et al., 2017), and what chance gives.
+
+    Even honest probabilities have an error above zero, the more so the fewer reviews there are:
+    `by_chance` is the 95% range where answers are right exactly as often as they promise.
+    """
+    sure, right = _sure_and_right(labels, probabilities)
+    inside = np.eye(BINS)[_bins(sure)]  # (reviews, bins)
+    honest = np.random.default_rng(seed).random((RESAMPLES, len(sure))) < sure
+    by_chance = np.abs((sure - honest) @ inside).sum(1) / len(sure)
+    value = np.abs((sure - right) @ inside).sum() / len(sure)
+    return {"value": float(value), "by_chance": np.percentile(by_chance, [2.5, 97.5]).tolist()}
+
+
+def best_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The threshold with the highest accuracy; of several the one that is nearest to 0.5."""
+    values = np.unique(np.concatenate([[0.0], probabilities, [1.0]]))
+    candidates = np.append((values[1:] + values[:-1]) / 2, 0.5)
+    accuracy = ((probabilities >= candidates[:, None]) == np.asarray(labels)).mean(1)
+    best = candidates[accuracy == accuracy.max()]
+    return float(best[np.abs(best - 0.5).argmin()])
+
+
+def calibrate(run: Run, reviews: Reviews, validation: np.ndarray, test: np.ndarray) -> dict:
+    """Temperature and threshold chosen on validation, and what they change on the test.
+
+    `validation` and `test` are a model's probabilities there. Saved as `results/calibration.json`.
+    """
+    known, labels = (part["label"].to_numpy() for part in (reviews.validation, reviews.test))
+    temperature = fit_temperature(known, validation)
+    threshold = best_threshold(known, validation)
+    kinds = {
+        "before": with_temperature(test, 1.0),
+        "after": with_temperature(test, temperature),
+    }
+    result = {
+        **reviews.provenance,
+        "model_sha256": run.load("training")["model_sha256"],
+        "validation_reviews": len(known),
+        "temperature": temperature,
+        "threshold": threshold,
+        "at_the_threshold": report(labels, test, threshold),
+        "against_0.5": mcnemar(labels, test >= threshold, test),
+        "calibration_error": {name: calibration_error(labels, p) for name, p in kinds.items()},
+        "log_loss": {name: float(log_loss(labels, p)) for name, p in kinds.items()},
+        "reliability": {name: reliability(labels, p) for name, p in kinds.items()},
+    }
+    run.save("calibration", result)
+    return result
+
+
+def _sure_and_right(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
+    positive = np.asarray(probabilities)
+    return np.maximum(positive, 1 - positive), (positive >= 0.5) == np.asarray(labels)
+
+
+def _bins(sure: np.ndarray) -> np.ndarray:
+    return np.minimum(((sure - 0.5) * 2 * BINS).astype(int), BINS - 1)

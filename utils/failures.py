@@ -1,0 +1,122 @@
+"""Where a model fails: accuracy by kind of review, kinds of errors, and what a small test hides."""
+
+import re
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from utils.data import Reviews
+from utils.results import Run
+from utils.text import Tokens
+
+RESAMPLES = 100_000
+SMALL = 300  # reviews of a small test, as usual notebooks have
+SIZES = (100, SMALL, 1000, 3000, 10_000)  # those not larger than the whole test
+TURNS = re.compile(r"\b(but|however|although|though|despite|yet|unfortunately|except)\b", re.I)
+
+
+def share(hits: int, total: int) -> dict:
+    """A share with its count and its 95% interval (Wilson, 1927)."""
+    low, high = binomtest(hits, total).proportion_ci(method="wilson")
+    return {"reviews": total, "share": hits / total, "interval": [float(low), float(high)]}
+
+
+def accuracy_by(groups: pd.Series, right: np.ndarray) -> list[dict]:
+    """Accuracy in each group, in the groups' order; `right` is bool, shape (reviews,)."""
+    found = pd.Series(right).groupby(groups.reset_index(drop=True), observed=True)
+    return [{"group": str(name), **share(int(part.sum()), len(part))} for name, part in found]
+
+
+def by_length(tokens: Tokens) -> pd.Series:
+    """Five groups of about as many reviews each, by their number of tokens before the cut.
+
+    There are fewer where so many have the same length that they fill a group alone.
+    """
+    lengths = pd.Series(tokens.lengths)
+    groups = pd.qcut(lengths, 5, labels=False, duplicates="drop")
+    names = {
+        number: f"{part.min():,} to {part.max():,}" for number, part in lengths.groupby(groups)
+    }
+    return pd.Series(pd.Categorical(groups.map(names), categories=names.values(), ordered=True))
+
+
+def by_loss(tokens: Tokens) -> pd.Series:
+    """Groups by the share of a review that the cut took away."""
+    lost = [1 - len(ids) / length for ids, length in zip(tokens.ids, tokens.lengths, strict=True)]
+    names = ["nothing", "up to a quarter", "up to half", "more than half"]
+    return pd.Series(pd.cut(lost, [-1, 0, 0.25, 0.5, 1], labels=names))
+
+
+def kind_of(row: pd.Series, baseline: float, shortened: bool) -> str:
+    """What may make a review hard, by the first of these rules that holds.
+
+    `row` is a review of the test with `label`, `text` and, where known, `rating`; `baseline` is
+    the probability of positive that the baseline gives it.
+    """
+    if 4 <= row.get("rating", 0) <= 7:
+        return "middling stars (4 to 7)"
+    if (baseline >= 0.75) if row["label"] == 0 else (baseline <= 0.25):
+        return "its words say otherwise (the baseline is 75% sure of the wrong label)"
+    if shortened:
+        return "part of it was cut away"
+    if len(TURNS.findall(row["text"])) >= 3:
+        return "it turns around (three times but, however, although, …)"
+    return "none of these"
+
+
+def small_tests(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> dict:
+    """What tests of fewer reviews would tell of two models, drawn many times from this one.
+
+    For each size: the 95% range of our accuracy, and how often the model that is worse on the whole
+    test would look better, or as good. Draws are with replacement: a multinomial over whether both
+    models, one or neither is right.
+    """
+    right, other = (ours >= 0.5) == labels, (theirs >= 0.5) == labels
+    shares = np.bincount(2 * right + other, minlength=4) / len(labels)
+    random = np.random.default_rng(seed)
+    found = {}
+    for size in [size for size in SIZES if size == SMALL or size < len(labels)]:
+        draws = random.multinomial(size, shares, RESAMPLES)
+        lead = draws[:, 2] - draws[:, 1]  # only ours is right, only theirs is
+        if shares[2] < shares[1]:
+            lead = -lead
+        accuracy = (draws[:, 2] + draws[:, 3]) / size
+        found[str(size)] = {
+            "accuracy_range": np.percentile(accuracy, [2.5, 97.5]).tolist(),
+            "ranked_wrongly": float((lead < 0).mean()),
+            "tied": float((lead == 0).mean()),
+        }
+    return found
+
+
+def find_failures(
+    run: Run, reviews: Reviews, probabilities: np.ndarray, baseline: np.ndarray, tokens: Tokens
+) -> dict:
+    """Accuracy on the test by length, cut and stars, errors by kind, and what small tests hide.
+
+    `probabilities` and `baseline` are two models' on the test, `tokens` those of its reviews.
+    Saved as `results/failures.json`.
+    """
+    test, labels = reviews.test, reviews.test["label"].to_numpy()
+    right = (probabilities >= 0.5) == labels
+    accuracy = {"tokens": accuracy_by(by_length(tokens), right)}
+    if any(tokens.shortened):
+        accuracy["cut away"] = accuracy_by(by_loss(tokens), right)
+    if "rating" in test:
+        accuracy["stars"] = accuracy_by(test["rating"].astype(int), right)
+    facts = zip((row for _, row in test.iterrows()), baseline, tokens.shortened, strict=True)
+    kinds = pd.Series([kind_of(*fact) for fact in facts])
+    result = {
+        **reviews.provenance,
+        "model_sha256": run.load("predictions")["model_sha256"],
+        "accuracy_by": accuracy,
+        "errors": int((~right).sum()),
+        "kinds": {
+            kind: {"errors": int((~part).sum()), **share(int((~part).sum()), len(part))}
+            for kind, part in pd.Series(right).groupby(kinds)
+        },
+        "small_tests": small_tests(labels, probabilities, baseline),
+    }
+    run.save("failures", result)
+    return result

@@ -1,0 +1,108 @@
+"""Labelling many reviews on many machines: one and two workers measured, more computed."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import torch
+
+from utils import InputError
+from utils.folders import label_folder, on_ray
+from utils.inference import Classifier
+from utils.scoring import label_file
+from utils.text import tokenize
+
+MANY = 100_000_000  # reviews
+MACHINES = (1, 8, 64)
+
+
+def write_files(folder: Path, texts: list[str], files: int) -> None:
+    """The texts as parquet files of equal size, and one text in the folder `start` within."""
+    folder.mkdir(parents=True)
+    size = len(texts) // files
+    for number in range(files):
+        part = texts[number * size : (number + 1) * size]
+        pd.DataFrame({"text": part}).to_parquet(folder / f"{number:03}.parquet")
+    (folder / "start").mkdir()
+    pd.DataFrame({"text": texts[:1]}).to_parquet(folder / "start" / "one.parquet")
+
+
+def label_by(actors: int, model: Path, source: Path, target: Path) -> dict[str, float]:
+    """Seconds that actors of Ray take for a folder, and for one small file: mostly their start.
+
+    Raises InputError where a file could not be labelled.
+    """
+
+    def engine(*arguments) -> Iterable:
+        return on_ray(*arguments, actors=actors)
+
+    seconds = {}
+    for name, folder in (("start", source / "start"), ("all", source)):
+        started = time.perf_counter()
+        for found in label_folder(model, folder, target / name, None, engine):
+            if found.problem:
+                raise InputError(f"{found.file}: {found.problem}")
+        seconds[name] = time.perf_counter() - started
+    return seconds
+
+
+def seconds_of_stages(model: Path, file: Path, target: Path) -> dict[str, float]:
+    """Seconds that one thread takes for a file: reading, tokenising, all; and loading the model."""
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    classifier = Classifier.from_folder(model)
+    loading = time.perf_counter() - started
+    classifier.predict(["warm up"])
+    started = time.perf_counter()
+    texts = pq.read_table(file)["text"].to_pylist()
+    reading = time.perf_counter() - started
+    started = time.perf_counter()
+    tokenize(classifier.tokenizer, texts)
+    tokenising = time.perf_counter() - started
+    started = time.perf_counter()
+    label_file(classifier, file, target)
+    whole = time.perf_counter() - started
+    return {"loading": loading, "reading": reading, "tokenising": tokenising, "whole": whole}
+
+
+def table(result: dict) -> str:
+    """What was measured and what it makes of 100 million reviews, as Markdown."""
+    lines = ["| workers, one thread each | reviews | seconds | of them to start | reviews/s then |"]
+    lines.append("|---|---|---|---|---|")
+    working = []
+    for actors, found in result["by_workers"].items():
+        working.append(found["all"] - found["start"])
+        speed = result["reviews"] / working[-1]
+        lines.append(
+            f"| {actors} | {result['reviews']:,} | {found['all']:,.0f} | {found['start']:.0f} "
+            f"| {speed:.1f} |"
+        )
+    one, two = working
+    lines += ["", f"Two workers are {one / two:.2f} times as fast as one, once started.", ""]
+    lines += [f"| machines of two cores | hours for {MANY:,} reviews | the last file | read |"]
+    lines.append("|---|---|---|---|")
+    speed = result["reviews"] / two
+    rows = result["reviews"] / result["files"]
+    for machines in MACHINES:
+        hours = MANY / (speed * machines) / 3600
+        last = 2 * rows / speed  # all others idle, at worst, while one labels a whole file
+        megabytes = machines * speed * result["bytes_a_review"] / 1e6
+        lines.append(
+            f"| {machines} | {hours:,.0f} | + {last:.0f} s at most | {megabytes:.2g} MB/s |"
+        )
+    stages, in_file = result["stages"], rows
+    tokenising = stages["tokenising"] / in_file
+    whole = stages["whole"] / in_file
+    lines += [
+        "",
+        f"Of a review's {1000 * whole:.1f} ms on one thread, tokenising takes "
+        f"{1000 * tokenising:.2f} and reading {1000 * stages['reading'] / in_file:.3f}.",
+        "",
+    ]
+    versions = result["versions"]
+    lines.append(
+        f"On {versions['processor']}, torch {versions['torch']}, in {versions['precision']}."
+    )
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""Reviews without labels, for pretraining and for a teacher's labels: none stands in the test."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+from datasets import load_dataset
+
+from utils.data import Reviews, ordered
+from utils.hub import HUB_DATASET
+from utils.settings import Settings, resolve_path
+from utils.text import clean
+
+FILES = ("unsup.parquet", "unsupervised.parquet")  # beside train.parquet
+
+
+def load_unlabelled(settings: Settings, reviews: Reviews) -> tuple[pd.DataFrame, dict[str, int]]:
+    """`text` and `hash` of every review without a label, and how many were found and left out.
+
+    These are the source's own unlabelled reviews, where it has any, and its training reviews
+    beyond the label budget, whose labels are not looked at. Left out is what stands in the test
+    or in the budget, or twice, also where only case, spaces, markup or punctuation differ.
+    """
+    texts = _texts(settings.source)
+    frame = pd.concat([reviews.unused[["text"]], pd.DataFrame({"text": texts})])
+    frame = ordered(frame.assign(label=0))[["text", "hash"]]
+    counts = {"without_label": len(texts), "beyond_the_budget": len(reviews.unused)}
+    keys = frame["text"].map(_key)
+    drops = {
+        "in_test_dropped": keys.isin({_key(text) for text in reviews.test_texts}),
+        "in_budget_dropped": keys.isin(
+            {_key(text) for part in (reviews.train, reviews.validation) for text in part["text"]}
+        ),
+        "duplicates_dropped": keys.duplicated(),
+    }
+    kept = pd.Series(True, index=frame.index)
+    for name, dropped in drops.items():
+        counts[name] = int((kept & dropped).sum())
+        kept &= ~dropped
+    return frame[kept].reset_index(drop=True), counts
+
+
+def hash_of(texts: pd.DataFrame) -> str:
+    """Of the texts and their order, by their column `hash`."""
+    return hashlib.sha256("".join(texts["hash"]).encode()).hexdigest()
+
+
+def _key(text: str) -> str:
+    """Letters and digits alone, in one case."""
+    return "".join(character for character in text.casefold() if character.isalnum())
+
+
+def _texts(source: str) -> list[str]:
+    if source == "hub":
+        return load_dataset(HUB_DATASET, split="unsupervised")["text"]
+    folder = resolve_path(source)
+    for file in FILES:
+        if (folder / file).exists():
+            return pd.read_parquet(folder / file)["text"].tolist()
+    found = sorted(Path(folder, "train", "unsup").glob("[!.]*.txt"))
+    texts = [file.read_text(encoding="utf-8") for file in found]
+    return [text for text in texts if clean(text)]
