@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from utils import InputError, pairs
-from utils.attribution import integrate, without_words
+from utils.attribution import STEPS, integrate, without_words
 from utils.baseline import fit_baseline
 from utils.data import Reviews, load_reviews
 from utils.evaluation import evaluate_elsewhere, worst_errors
@@ -79,6 +79,8 @@ def main() -> None:
             save(run, "published_pairs", about | {"files": files, "models": found})
         if arguments.also:
             other = load_reviews(replace(settings, source=arguments.also))
+            if other.reviews_sha256 == reviews.reviews_sha256:
+                raise InputError(f"--also {arguments.also}: these are the reviews of SOURCE.")
             found = evaluate_elsewhere(other, models, known)
             save(run, f"on_{other.name}", about | found)
         save(run, "explanations", about | explanations(run, reviews, classifier, trained))
@@ -151,6 +153,7 @@ def explanations(run: Run, reviews: Reviews, classifier: Classifier, trained: di
             for name, texts in (("strongest", strongest), ("random", random))
         }
     return {
+        "steps": STEPS,
         "cases": cases,
         "completeness_error": {
             "median": float(np.median(errors)), "p95": float(np.percentile(errors, 95)),

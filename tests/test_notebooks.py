@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import make_reviews
 
 from utils.settings import ROOT
 
@@ -117,21 +118,29 @@ def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path
 
     # What `make evaluate` adds, and notebook 04b then shows.
     executed = folder / "notebooks" / "04b_why_and_how_far.ipynb"
-    assert "Missing: explanations, minimal_pairs, labels" in executed.read_text()
+    assert "Missing: explanations, minimal_pairs, labels" in shown_in(executed)
+    other = tmp_path / "others.csv"
+    make_reviews(200, seed=7).to_csv(other, index=False)
     folds = ["short", "--folds", *map(str, range(10))]
     for script, arguments in (
         ("research.py", folds),
-        ("evaluate.py", ["--also", str(reviews_folder)]),
+        ("evaluate.py", ["--also", str(other)]),
         ("run_notebooks.py", ["04b"]),
     ):
         run = run_script(script, tiny_bert, reviews_folder, tmp_path, *arguments)
         assert run.returncode == 0, run.stderr[-3000:]
-    assert "Missing" not in executed.read_text()
+    assert "Missing" not in shown_in(executed)
     assert {path.stem for path in (folder / "figures").glob("*.png")} >= {
         "without_words", "minimal_pairs", "reliability", "small_tests", "accuracy_by_tokens",
     }  # fmt: skip
+    assert (folder / "results" / "on_others.json").exists()
     labels = json.loads((folder / "results" / "labels.json").read_text())
     assert labels["out_of_fold_accuracy"]["reviews"] == 100
+
+
+def shown_in(notebook: Path) -> str:
+    """What a notebook's cells put out, as text."""
+    return json.dumps([cell.outputs for cell in code_of(notebook)])
 
 
 def run_script(script: str, backbone: Path, source: Path, tmp_path: Path, *arguments: str):

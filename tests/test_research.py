@@ -1,5 +1,6 @@
 """The research: pretraining further, soft labels, and students; and the evaluation's script."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 from conftest import make_reviews
 from transformers import DistilBertForMaskedLM
 
-from utils import InputError
+from utils import InputError, research
 from utils.adapt import MaskedLanguageModel, adapt
 from utils.backbone import build_model, load_backbone
 from utils.data import load_reviews
@@ -183,3 +184,21 @@ def test_a_step_that_needs_another_says_which(tiny_bert, with_unlabelled, tmp_pa
     assert found.returncode == 1
     assert "run scripts/research.py self_taught first" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_the_usual_way_is_compared_on_paired_answers(tmp_path, monkeypatch):
+    """Ten reviews, of which the two differ on three: ours is right on two of these."""
+    labels = np.array([1] * 10)
+    usual, ours = np.full(10, 0.9), np.full(10, 0.9)
+    usual[:2], ours[2] = 0.1, 0.1
+    for step, answers in (("short_usual", usual), ("short", ours)):
+        served = {
+            "accuracy": float(np.mean((answers >= 0.5) == labels)),
+            "probabilities": answers.tolist(),
+        }
+        result = {"dataset": "IMDB", "validation_as_served": served}
+        (tmp_path / f"{step}-imdb-minilm-fold0.json").write_text(json.dumps(result))
+    monkeypatch.setattr(research, "FOLDER", tmp_path)
+    half = 1.96 * np.sqrt(3 - 10 * 0.1**2) / 10
+    expected = f"| IMDB | 1 | 80.0% | 90.0% | +10.0 ± {100 * half:.1f} points |"
+    assert research.against_usual().splitlines()[2:] == [expected]

@@ -1,9 +1,11 @@
 """Helpers of the notebooks: each module does one thing and imports only those before it.
 
-`hardware`, `hub`, `settings`, `results`, `manifest` -> `text` -> `sources` -> `data` -> `model` ->
-`backbone` -> `inference` -> `attribution` -> `tables`, `scoring`, `folders` -> `timing`,
-`recipe` -> `trainer` -> `training` -> `research`, `evaluation` -> `figures` -> `agreement` ->
-`card` -> `export` -> `onnx`, `legacy` -> `benchmark`, `engines`, `benchmark_report` -> `service`.
+`attention` -> `hardware`, `hub`, `settings`, `results`, `manifest` -> `text` -> `sources` -> `data`
+-> `unlabelled` -> `model`, `bert`, `mpnet` -> `backbone` -> `inference` -> `attribution` ->
+`tables`, `scoring`, `folders` -> `timing`, `recipe` -> `trainer` -> `training` -> `adapt`,
+`teaching`, `research`, `evaluation` -> `baseline`, `calibration`, `failures`, `pairs`, `labels` ->
+`figures`, `evaluation_figures` -> `agreement` -> `card` -> `export` -> `onnx`, `legacy` ->
+`benchmark`, `engines`, `benchmark_report`, `scale` -> `service`.
 `colab` stands alone, since it runs before anything is installed.
 """
 

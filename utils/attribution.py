@@ -9,7 +9,7 @@ from utils.hardware import device
 from utils.inference import Classifier, Prediction
 from utils.text import MAX_TOKENS, clean, head_tail
 
-STEPS = 50  # of integrated gradients
+STEPS = 50  # of integrated gradients; the completeness error says whether they are enough
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from matplotlib.ticker import StrMethodFormatter
 
 from utils.figures import GREY, OURS
 
+AIMS = {"22M": 12, "66M": 8, "predicting": 4}  # times the usual recipe, or the pipeline
 TRAINING, PREDICTING = "#0072B2", "#D55E00"
 
 
@@ -137,6 +138,13 @@ def _training(result: dict) -> list[str]:
                 f"{row['times_the_first']:.1f} | {row['share_of_peak']:.0%} | "
                 f"{row['peak_gib']:.1f} GiB |"
             )
+    lines.append("")
+    for size, part in result["sizes"].items():
+        ours = list(part["rows"].values())[-1]
+        needed = ours["share_of_peak"] * AIMS[size] / ours["times_the_first"]
+        lines.append(
+            f"{AIMS[size]} times the usual speed with {size} would be {needed:.0%} of the peak."
+        )
     return lines
 
 
@@ -157,6 +165,12 @@ def _inference(result: dict) -> list[str]:
             f"| {same['label_flips']} of {same['reviews']} | {accuracy} |"
         )
     lines += ["", f"Labels that differ from fp32's: {result['agreement_on']}."]
+    (ours,) = (row for name, row in result["rows"].items() if name.startswith("ours"))
+    needed = ours["share_of_peak"] * AIMS["predicting"] / ours["times_the_first"]
+    lines.append(
+        f"{AIMS['predicting']} times the first row in our precision would be {needed:.0%} of the "
+        "peak."
+    )
     return lines
 
 

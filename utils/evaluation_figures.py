@@ -35,6 +35,7 @@ def reliability_diagram(result: dict) -> Figure:
 
 def accuracy_by(name: str, rows: list[dict]) -> Figure:
     """Accuracy in each group of reviews, with 95% intervals."""
+    what = {"tokens": "length in tokens", "cut away": "share cut away"}.get(name, name)
     figure, axes = plt.subplots(figsize=(7, 3.2))
     places = np.arange(len(rows))
     _points(axes, places, rows, OURS)
@@ -43,11 +44,11 @@ def accuracy_by(name: str, rows: list[dict]) -> Figure:
                       ha="center", fontsize=9, color="#777777")  # fmt: skip
     axes.set_xticks(places, [row["group"] for row in rows])
     worst, best = (pick(rows, key=lambda row: row["share"]) for pick in (min, max))
-    title = f"By {name}, between {worst['share']:.1%} and {best['share']:.1%} are right"
+    title = f"Between {worst['share']:.1%} and {best['share']:.1%} are right, by {what}"
     if worst["interval"][1] >= best["interval"][0]:
         title += ": may be chance"
     axes.set_title(title)
-    axes.set(xlabel=f"{name} (below: reviews)", ylabel="accuracy")
+    axes.set(xlabel=f"{what} (inside: reviews)", ylabel="accuracy")
     low = min(row["interval"][0] for row in rows)
     axes.set_ylim(max(0, low - 0.25 * (1 - low)), 1)
     _percent(axes)
@@ -127,4 +128,4 @@ def _points(axes: Axes, places: np.ndarray, rows: list[dict], hue: str, line: bo
 
 
 def _percent(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))

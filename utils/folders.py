@@ -114,7 +114,7 @@ def on_ray(
     items = [{"source": str(source), "target": str(target)} for source, target in pairs]
     ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=True)
     rows = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        Actor, batch_size=1, concurrency=actors, num_cpus=1
+        Actor, batch_size=1, compute=ray.data.ActorPoolStrategy(size=actors), num_cpus=1
     )
     for row in rows.iter_rows():
         yield Labelled(**row)
