@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -175,6 +177,23 @@ def test_sigterm_under_load_loses_nothing_that_was_accepted(exported, expected, 
     assert clients.outcomes.count("right") > 50
     assert found <= {"right", "503", "not accepted"}
     assert "stopped" in service.log.read_text()
+
+
+def test_sigterm_answers_those_who_are_connected_but_not_accepted_yet(exported, tmp_path):
+    """The system completes a connection before the service takes it."""
+    service = Service(exported, tmp_path / "log")
+    os.kill(service.process.pid, signal.SIGSTOP)
+    body = b'{"inputs": "great film"}'
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" \
+           f"Content-Length: {len(body)}\r\n\r\n".encode()  # fmt: skip
+    waiting = [socket.create_connection(("127.0.0.1", service.port), 30) for _ in range(8)]
+    for connection in waiting:
+        connection.sendall(head + body)
+    service.process.terminate()
+    os.kill(service.process.pid, signal.SIGCONT)
+    answers = [connection.recv(12) for connection in waiting]
+    assert set(answers) <= {b"HTTP/1.1 503", b"HTTP/1.1 200"}
+    assert service.process.wait(30) == 0
 
 
 def test_sigterm_during_the_warm_up_ends_it_cleanly(exported, tmp_path):

@@ -117,7 +117,7 @@ def serve(server: TcpWSGIServer, engine: Engine) -> None:
         log.info("stopping: what was accepted is answered first")
         engine.close()
         server.stopping = True
-        server.trigger.pull_trigger(lambda: server.asyncore.dispatcher.close(server))
+        server.trigger.pull_trigger(lambda: _stop_listening(server))
         threading.Thread(target=finish, daemon=True).start()
 
     def finish() -> None:
@@ -141,6 +141,16 @@ def serve(server: TcpWSGIServer, engine: Engine) -> None:
     if warm_up.is_alive() or not engine.finished(STOP_SECONDS):
         logging.shutdown()
         os._exit(0)  # Python would end a thread inside torch, which aborts the process
+
+
+def _stop_listening(server: TcpWSGIServer) -> None:
+    """Close the address; who is connected, but was not accepted yet, gets an answer, no reset."""
+    for _ in range(MAX_CONNECTIONS):
+        known = len(server.active_channels)
+        server.handle_accept()
+        if len(server.active_channels) == known:
+            break
+    server.asyncore.dispatcher.close(server)
 
 
 def _busy(server) -> bool:
