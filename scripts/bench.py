@@ -4,7 +4,6 @@ Example: SOURCE=path/to/imdb python scripts/bench.py
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from utils.benchmark_report import growth_figure, inference_figure, table, train
 from utils.data import Reviews, load_reviews
 from utils.export import RELEASED
 from utils.hardware import precision, versions
-from utils.results import write
+from utils.results import write, write_json
 from utils.settings import set_up
 
 ROUNDS = 3
@@ -70,8 +69,7 @@ def main() -> None:
 
 def save(part: str, result: dict, figure=None) -> None:
     """Write the part's JSON and, where there is one, its figure."""
-    text = json.dumps(result, indent=2) + "\n"
-    write(benchmark.FOLDER / f"{part}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write_json(benchmark.FOLDER / f"{part}.json", result)
     if figure:
         drawn = figure(result)
         write(benchmark.FOLDER / f"{part}.png", lambda path: drawn.savefig(path, format="png"))

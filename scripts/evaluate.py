@@ -24,8 +24,7 @@ from utils import InputError, pairs
 from utils.attribution import STEPS, integrate, without_words
 from utils.baseline import fit_baseline
 from utils.data import Reviews, load_reviews
-from utils.evaluation import evaluate_elsewhere, worst_errors
-from utils.failures import share
+from utils.evaluation import evaluate_elsewhere, share, worst_errors
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.labels import rank_labels

@@ -28,7 +28,7 @@ from utils.engines import random_texts
 from utils.export import RELEASED
 from utils.hardware import versions
 from utils.inference import Classifier
-from utils.results import write
+from utils.results import write, write_json
 from utils.service import report
 from utils.service.api import DEADLINE_SECONDS
 from utils.service.engine import Engine
@@ -51,13 +51,13 @@ def main() -> None:
     disable_progress_bar()
     try:
         result = measure(parser.parse_args().model)
-        text = json.dumps(result, indent=2) + "\n"
-        path = write(FOLDER / "service.json", lambda file: file.write_text(text, encoding="utf-8"))
-        drawn = report.figure(json.loads(text))
+        path = write_json(FOLDER / "service.json", result)
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        drawn = report.figure(saved)
         write(FOLDER / "service.png", lambda file: drawn.savefig(file, format="png"))
     except InputError as error:
         sys.exit(f"error: {error}")
-    print(f"\nSaved in {os.path.relpath(path)}\n\n{report.table(json.loads(text))}")
+    print(f"\nSaved in {os.path.relpath(path)}\n\n{report.table(saved)}")
 
 
 def expected_and_limits(model: Path, texts: list[str]) -> tuple[np.ndarray, dict[str, float]]:

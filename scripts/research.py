@@ -26,7 +26,7 @@ from utils.evaluation import metrics, predict_test, report, rounded
 from utils.hardware import precision
 from utils.recipe import Recipe, fingerprint
 from utils.research import MLM, MLM_SEED, STEPS, Step
-from utils.results import Run, write
+from utils.results import Run, write_json
 from utils.settings import Settings, resolve_path, set_up
 from utils.teaching import label_softly, with_soft_labels
 from utils.trainer import make_trainer
@@ -87,7 +87,7 @@ class Research:
         path = self.path(MLM, f"seed{MLM_SEED}")
         backbone = load_backbone(self.settings.backbone)
         result = adapt(path.with_suffix(""), backbone, texts, MLM_SEED)
-        return _write(path, self.reviews.provenance | {"unlabelled": counts} | result)
+        return write_json(path, self.reviews.provenance | {"unlabelled": counts} | result)
 
     def label(self, step: str, count: int) -> Path:
         """Label reviews that have none with the model of a step."""
@@ -144,12 +144,12 @@ class Research:
         recipe = replace(Recipe(backbone.learning_rate, self.settings.seed), **step.changes)
         old = json.loads(path.read_text()) if path.exists() else {}
         same = old.get("fingerprint") == fingerprint(backbone, reviews, recipe)
-        same = same and "validation_as_served" in old
-        if same and ("test" in old or not score):
+        known = old if same else {}
+        if "validation_as_served" in known and ("test" in known or not score):
             return path
         model = build_model(backbone, self.settings.seed)
         trainer = make_trainer(run, model, backbone, reviews, recipe)
-        result = {"step": name, **fine_tune(run, trainer, backbone, reviews, recipe)}
+        result = {**known, "step": name, **fine_tune(run, trainer, backbone, reviews, recipe)}
         del result["training_loss"]
         classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)
         found = classifier.probabilities(reviews.validation["text"].tolist())
@@ -157,14 +157,9 @@ class Research:
             "accuracy": metrics(reviews.validation["label"], found)["accuracy"],
             "probabilities": rounded(found),
         }
-        if score:
+        if score and "test" not in known:
             result |= test_results(run, reviews, self.settings.seed)
-        return _write(path, result)
-
-
-def _write(path: Path, result: dict) -> Path:
-    text = json.dumps(result, indent=2) + "\n"
-    return write(path, lambda file: file.write_text(text, encoding="utf-8"))
+        return write_json(path, result)
 
 
 def test_results(run: Run, reviews: Reviews, seed: int) -> dict:

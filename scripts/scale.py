@@ -5,7 +5,6 @@ Example: python scripts/scale.py   (a quarter of an hour; needs requirements-ray
 The reviews are of IMDB's lengths, of random words. Nothing else should be running.
 """
 
-import json
 import multiprocessing
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from utils.benchmark import FOLDER, review_lengths
 from utils.engines import random_texts
 from utils.export import RELEASED
 from utils.hardware import versions
-from utils.results import write
+from utils.results import write_json
 
 FILES, ROWS = 20, 1000
 
@@ -57,8 +56,7 @@ def main() -> None:
         "by_workers": by_workers,
         "versions": versions(),
     }
-    text = json.dumps(result, indent=2) + "\n"
-    write(FOLDER / "scale.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write_json(FOLDER / "scale.json", result)
     print(scale.table(result))
 
 

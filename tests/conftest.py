@@ -7,12 +7,16 @@ for name in ("SOURCE", "BACKBONE", "LABELS", "SEED", "TEST_SIZE", "ARTIFACTS"):
     os.environ.pop(name, None)
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
 
 GOOD = ["great", "fine", "lovely", "moving", "clever", "superb", "warm", "bright"]
 BAD = ["dull", "awful", "weak", "boring", "clumsy", "poor", "cold", "dreary"]
@@ -96,6 +100,13 @@ def reviews(reviews_folder):
     from utils.settings import Settings
 
     return load_reviews(Settings(source=str(reviews_folder), labels=200))
+
+
+def run_script(name: str, *arguments, **settings) -> subprocess.CompletedProcess:
+    """Run one of scripts/ with the settings as its environment, in upper case."""
+    values = {key.upper(): str(value) for key, value in settings.items()}
+    command = [sys.executable, ROOT / "scripts" / name, *map(str, arguments)]
+    return subprocess.run(command, env={**os.environ, **values}, capture_output=True, text=True)
 
 
 def trainer_in(run, backbone, reviews, recipe):

@@ -15,7 +15,8 @@ from utils.calibration import (
     reliability,
     with_temperature,
 )
-from utils.failures import accuracy_by, by_length, by_loss, kind_of, share, small_tests
+from utils.evaluation import share
+from utils.failures import accuracy_by, by_length, by_loss, kind_of, small_tests
 from utils.pairs import load_pairs, passed_by_kind, score_pairs, score_published
 from utils.text import Tokens
 

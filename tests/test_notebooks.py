@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import make_reviews
+from conftest import make_reviews, run_script
 
 from utils.settings import ROOT
 
@@ -96,7 +95,7 @@ def test_alone_in_colab_the_bootstrap_asks_for_the_zip(tmp_path):
 
 @pytest.mark.slow
 def test_the_first_notebooks_say_which_one_is_missing(tiny_bert, reviews_folder, tmp_path):
-    run = run_script("run_notebooks.py", tiny_bert, reviews_folder, tmp_path, "04")
+    run = run_script("run_notebooks.py", "04", **settings(tiny_bert, reviews_folder, tmp_path))
     assert run.returncode != 0
     assert "notebooks/03_fine_tuning.ipynb" in run.stderr
     assert "Traceback" not in run.stderr
@@ -104,7 +103,8 @@ def test_the_first_notebooks_say_which_one_is_missing(tiny_bert, reviews_folder,
 
 @pytest.mark.slow
 def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path):
-    run = run_script("run_notebooks.py", tiny_bert, reviews_folder, tmp_path)
+    chosen = settings(tiny_bert, reviews_folder, tmp_path)
+    run = run_script("run_notebooks.py", **chosen)
     assert run.returncode == 0, run.stderr[-3000:]
     folder = tmp_path / "artifacts" / "made-up-tiny"
     for path in NOTEBOOKS:
@@ -121,13 +121,13 @@ def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path
     assert "Missing: explanations, minimal_pairs, labels" in shown_in(executed)
     other = tmp_path / "others.csv"
     make_reviews(200, seed=7).to_csv(other, index=False)
-    folds = ["short", "--folds", *map(str, range(10))]
+    folds = ["short", "--folds", *range(10)]
     for script, arguments in (
         ("research.py", folds),
-        ("evaluate.py", ["--also", str(other)]),
+        ("evaluate.py", ["--also", other]),
         ("run_notebooks.py", ["04b"]),
     ):
-        run = run_script(script, tiny_bert, reviews_folder, tmp_path, *arguments)
+        run = run_script(script, *arguments, **chosen)
         assert run.returncode == 0, run.stderr[-3000:]
     assert "Missing" not in shown_in(executed)
     assert {path.stem for path in (folder / "figures").glob("*.png")} >= {
@@ -143,16 +143,11 @@ def shown_in(notebook: Path) -> str:
     return json.dumps([cell.outputs for cell in code_of(notebook)])
 
 
-def run_script(script: str, backbone: Path, source: Path, tmp_path: Path, *arguments: str):
-    settings = {
-        "SOURCE": str(source),
-        "BACKBONE": str(backbone),
-        "LABELS": "100",
-        "ARTIFACTS": str(tmp_path / "artifacts"),
+def settings(backbone: Path, source: Path, folder: Path) -> dict:
+    """Of a quick run in a folder."""
+    return {
+        "source": source,
+        "backbone": backbone,
+        "labels": 100,
+        "artifacts": folder / "artifacts",
     }
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts" / script, *arguments],
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-    )

@@ -1,16 +1,13 @@
 """The research: pretraining further, soft labels, and students; and the evaluation's script."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import make_reviews
+from conftest import make_reviews, run_script
 from transformers import DistilBertForMaskedLM
 
 from utils import InputError, research
@@ -20,7 +17,7 @@ from utils.data import load_reviews
 from utils.inference import Classifier
 from utils.recipe import Recipe, fingerprint
 from utils.research import STEPS
-from utils.settings import ROOT, Settings
+from utils.settings import Settings
 from utils.teaching import label_softly, read_labels, with_soft_labels
 from utils.trainer import as_dataset
 from utils.unlabelled import load_unlabelled
@@ -167,20 +164,10 @@ def test_every_step_builds_on_steps_that_exist():
         Recipe(**{"learning_rate": 1e-4, "seed": 0} | step.changes)
 
 
-def run(script: str, arguments: list[str], settings: dict[str, str]):
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts" / script, *arguments],
-        env={**os.environ, **settings}, capture_output=True, text=True,
-    )  # fmt: skip
-
-
 @pytest.mark.slow
 def test_a_step_that_needs_another_says_which(tiny_bert, with_unlabelled, tmp_path):
-    settings = {
-        "SOURCE": with_unlabelled[0].source, "BACKBONE": str(tiny_bert), "LABELS": "100",
-        "ARTIFACTS": str(tmp_path / "artifacts"),
-    }  # fmt: skip
-    found = run("research.py", ["self_taught_gold"], settings)
+    settings = {"source": with_unlabelled[0].source, "backbone": tiny_bert, "labels": 100}
+    found = run_script("research.py", "self_taught_gold", artifacts=tmp_path, **settings)
     assert found.returncode == 1
     assert "run scripts/research.py self_taught first" in found.stderr
     assert "Traceback" not in found.stderr

@@ -1,7 +1,6 @@
 """Pretraining goes on: masked language modelling on the task's own reviews, without labels."""
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -16,15 +15,14 @@ from transformers import (
 )
 from transformers.modeling_outputs import MaskedLMOutput
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from utils import InputError
 from utils.backbone import Backbone
-from utils.hardware import attention, device, keep_freed_memory, precision, versions
-from utils.results import sha256, write_folder
+from utils.hardware import attention, device, keep_freed_memory, versions
 from utils.text import tokenize
 from utils.timing import TextProgress
-from utils.trainer import FineTuner
+from utils.trainer import FineTuner, common_arguments
+from utils.training import RESULT, checkpoint_to_resume, keep_model, remove_checkpoints
 from utils.unlabelled import hash_of
 
 MAX_TOKENS = 256
@@ -54,12 +52,12 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
     """Pretrain the backbone on `texts` (`text`, `hash`) and save it in `folder`/model.
 
     Task-adaptive pretraining (Gururangan et al., "Don't Stop Pretraining", 2020). Resumes from the
-    last checkpoint; what is finished is not repeated. Returns what `model/adapted.json` says.
+    last checkpoint; what is finished is not repeated. Returns what is saved beside the weights.
     Raises InputError where the folder is of other texts, or the backbone of another layout.
     """
     texts_sha256 = hash_of(texts)
     if (folder / "model").exists():
-        result = json.loads((folder / "model" / "adapted.json").read_text())
+        result = json.loads((folder / "model" / RESULT).read_text())
         if result["texts_sha256"] != texts_sha256:
             raise InputError(f"{folder.name} was pretrained on other reviews: delete it, or set "
                              "ARTIFACTS to another folder.")  # fmt: skip
@@ -89,18 +87,11 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
             learning_rate=LEARNING_RATE,
             warmup_steps=0.05,
             weight_decay=0.01,
-            optim="adamw_torch_fused",
-            train_sampling_strategy="group_by_length",
-            bf16=precision()[0] == "bf16",
-            use_cpu=device().type == "cpu",
             eval_strategy="steps",
             eval_steps=500,
             save_steps=250,
-            save_total_limit=1,
             logging_steps=50,
-            dataloader_pin_memory=device().type == "cuda",
-            disable_tqdm=True,
-            report_to="none",
+            **common_arguments(),
         ),
         train_dataset=data.select(range(HELD_OUT, len(data))),
         eval_dataset=data.select(range(HELD_OUT)),
@@ -108,8 +99,8 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
         callbacks=[TextProgress()],
     )
     trainer.remove_callback(PrinterCallback)
+    checkpoint = checkpoint_to_resume(trainer)
     started = time.perf_counter()
-    checkpoint = get_last_checkpoint(folder) if folder.exists() else None
     trainer.train(resume_from_checkpoint=checkpoint)
     minutes = (time.perf_counter() - started) / 60
     logs = trainer.state.log_history
@@ -129,13 +120,6 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
         "versions": versions(),
     }  # fmt: skip
 
-    def fill(model_folder: Path):
-        trainer.model.save_pretrained(model_folder)
-        backbone.tokenizer.save_pretrained(model_folder)
-        result["model_sha256"] = sha256(model_folder / "model.safetensors")
-        (model_folder / "adapted.json").write_text(json.dumps(result, indent=2))
-
-    write_folder(folder / "model", fill)
-    for old in folder.glob("checkpoint-*"):
-        shutil.rmtree(old)
+    keep_model(trainer, backbone, result)
+    remove_checkpoints(folder)
     return result

@@ -41,10 +41,9 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
     the processor takes it, is the model as `Classifier` computes it there. Measured once for a
     model, then read back.
     """
-    if (run.folder / "results" / "agreement.json").exists():
-        saved = run.load("agreement")
-        if saved["model_sha256"] == trained["model_sha256"]:
-            return saved
+    saved = run.find("agreement", model_sha256=trained["model_sha256"])
+    if saved:
+        return saved
     labels = validation["label"].to_numpy()
     texts = validation["text"].tolist()
     ours = in_fp32(classifier).probabilities(texts)

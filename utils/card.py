@@ -66,22 +66,13 @@ of this folder: {data_licence}.
 """
 
 
-def result_of(run: Run, name: str, trained: dict, split_sha256: str | None = None) -> dict | None:
-    """A result of this very model, and of that split if one is given; None if there is none."""
-    if not (run.folder / "results" / f"{name}.json").exists():
-        return None
-    result = run.load(name)
-    same = split_sha256 in (None, result.get("split_sha256"))
-    return result if same and result["model_sha256"] == trained["model_sha256"] else None
-
-
 def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
     """The card of a run's exported model, from its saved results.
 
     What was not measured for these very weights is said to be so.
     """
-    evaluation = result_of(run, "evaluation", trained)
-    agreement = result_of(run, "agreement", trained)
+    evaluation = run.find("evaluation", model_sha256=trained["model_sha256"])
+    agreement = run.find("agreement", model_sha256=trained["model_sha256"])
     dataset, backbone = trained["dataset"], trained["backbone"]
     base_model, weights_licence = KNOWN.get(backbone, UNKNOWN)
     data_name, data_licence = KNOWN.get(dataset, UNKNOWN)
@@ -109,7 +100,7 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
         pipeline="Reviews are best cleaned as in training (`<br />` removed); what both lose"
         + _pipeline_loss(agreement),
         results=_results(evaluation),
-        calibration=_calibration(result_of(run, "calibration", trained)),
+        calibration=_calibration(run.find("calibration", model_sha256=trained["model_sha256"])),
         beyond=_beyond(run, trained),
         recipe=_recipe(trained["recipe"]),
         epoch=BEST_EPOCH if trained["recipe"].get("best_epoch", True) else LAST_EPOCH,
@@ -177,7 +168,7 @@ def _calibration(found: dict | None) -> str:
 def _beyond(run: Run, trained: dict) -> str:
     """What was measured beyond the test: pairs, and other reviews."""
     lines = []
-    pairs = result_of(run, "minimal_pairs", trained)
+    pairs = run.find("minimal_pairs", model_sha256=trained["model_sha256"])
     if pairs:
         ours = pairs["by_kind"]["fine-tuned"]
         whole = ours.pop("all")
@@ -187,7 +178,7 @@ def _beyond(run: Run, trained: dict) -> str:
             + (f"; of some kinds fewer than 70% ({', '.join(hard)})." if hard else ".")
         )
     for path in sorted((run.folder / "results").glob("on_*.json")):
-        found = result_of(run, path.stem, trained)
+        found = run.find(path.stem, model_sha256=trained["model_sha256"])
         if found:
             accuracy = found["models"]["fine-tuned"]["metrics"]["accuracy"]["value"]
             lines.append(f"On {found['tested_on']['dataset']} its accuracy is {accuracy:.1%}.")

@@ -54,6 +54,12 @@ def intervals(counts: np.ndarray, seed: int = 0) -> dict[str, list[float]]:
     }
 
 
+def share(hits: int, total: int) -> dict:
+    """A share with its count and its 95% interval (Wilson, 1927)."""
+    low, high = binomtest(hits, total).proportion_ci(method="wilson")
+    return {"reviews": total, "share": hits / total, "interval": [float(low), float(high)]}
+
+
 def report(labels: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5) -> dict:
     """All that a result says of one model on some reviews."""
     counts = confusion(labels, probabilities, threshold)
@@ -83,13 +89,12 @@ def rounded(probabilities: np.ndarray) -> list[float]:
 
 def predict_test(run: Run, reviews: Reviews, classifier: Classifier, trained: dict) -> np.ndarray:
     """The fine-tuned model's test probabilities: predicted once for a model, then read back."""
-    path = run.folder / "results" / "predictions.json"
-    if path.exists():
-        saved = run.load("predictions")
-        same = (trained["model_sha256"], reviews.split_sha256)
-        if (saved["model_sha256"], saved["split_sha256"]) == same:
-            print("This model's predictions on this test are saved: read, not made again.")
-            return np.array(saved["probabilities"])
+    saved = run.find(
+        "predictions", model_sha256=trained["model_sha256"], split_sha256=reviews.split_sha256
+    )
+    if saved:
+        print("This model's predictions on this test are saved: read, not made again.")
+        return np.array(saved["probabilities"])
     started = time.perf_counter()
     texts = reviews.test["text"].tolist()
     probabilities = rounded(classifier.probabilities(texts, progress=True))

@@ -8,7 +8,7 @@ import torch
 from transformers import DistilBertForSequenceClassification, PreTrainedTokenizerBase
 
 from utils import InputError
-from utils.card import model_card, result_of
+from utils.card import model_card
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.manifest import check_replaceable, write_manifest
@@ -46,7 +46,7 @@ def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) 
 
 def temperature_of(run: Run, trained: dict) -> float:
     """What the exported logits are divided by: calibrated on validation, else 1. No label moves."""
-    found = result_of(run, "calibration", trained)
+    found = run.find("calibration", model_sha256=trained["model_sha256"])
     return found["temperature"] if found else 1.0
 
 

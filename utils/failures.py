@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from utils.data import Reviews
+from utils.evaluation import share
 from utils.results import Run
 from utils.text import Tokens
 
@@ -14,12 +14,6 @@ RESAMPLES = 100_000
 SMALL = 300  # reviews of a small test, as usual notebooks have
 SIZES = (100, SMALL, 1000, 3000, 10_000)  # those not larger than the whole test
 TURNS = re.compile(r"\b(but|however|although|though|despite|yet|unfortunately|except)\b", re.I)
-
-
-def share(hits: int, total: int) -> dict:
-    """A share with its count and its 95% interval (Wilson, 1927)."""
-    low, high = binomtest(hits, total).proportion_ci(method="wilson")
-    return {"reviews": total, "share": hits / total, "interval": [float(low), float(high)]}
 
 
 def accuracy_by(groups: pd.Series, right: np.ndarray) -> list[dict]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from utils import InputError
 from utils.data import Reviews
-from utils.failures import share
+from utils.evaluation import share
 from utils.results import Run
 
 STEP = "short"  # of the research, cross-validated

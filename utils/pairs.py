@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from utils import InputError
-from utils.failures import share
+from utils.evaluation import share
 from utils.text import clean
 
 FILE = Path(__file__).with_name("minimal_pairs.tsv")

@@ -46,10 +46,7 @@ class Run:
 
     def save(self, name: str, result: dict) -> Path:
         """Write one result, whole or not at all."""
-        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
-        return write(
-            self.folder / "results" / f"{name}.json", lambda p: p.write_text(text, encoding="utf-8")
-        )
+        return write_json(self.folder / "results" / f"{name}.json", result)
 
     def load(self, name: str, **expected) -> dict:
         """Read one result, which must hold the `expected` values (such as the split's hash).
@@ -68,6 +65,19 @@ class Run:
                     f"({str(result.get(key))[:12]}, now {str(value)[:12]}). {advice}"
                 )
         return result
+
+    def find(self, name: str, **expected) -> dict | None:
+        """The same, but None where it is missing or was made with other values."""
+        try:
+            return self.load(name, **expected)
+        except InputError:
+            return None
+
+
+def write_json(path: Path, result: dict) -> Path:
+    """Write a result as a JSON file, whole or not at all."""
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    return write(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> Path:

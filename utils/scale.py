@@ -49,11 +49,9 @@ def label_by(actors: int, model: Path, source: Path, target: Path) -> dict[str, 
 
 
 def seconds_of_stages(model: Path, file: Path, target: Path) -> dict[str, float]:
-    """Seconds that one thread takes for a file: reading, tokenising, all; and loading the model."""
+    """Seconds that one thread takes for a file: reading, tokenising, and all of it."""
     torch.set_num_threads(1)
-    started = time.perf_counter()
     classifier = Classifier.from_folder(model)
-    loading = time.perf_counter() - started
     classifier.predict(["warm up"])
     started = time.perf_counter()
     texts = pq.read_table(file)["text"].to_pylist()
@@ -64,7 +62,7 @@ def seconds_of_stages(model: Path, file: Path, target: Path) -> dict[str, float]
     started = time.perf_counter()
     label_file(classifier, file, target)
     whole = time.perf_counter() - started
-    return {"loading": loading, "reading": reading, "tokenising": tokenising, "whole": whole}
+    return {"reading": reading, "tokenising": tokenising, "whole": whole}
 
 
 def table(result: dict) -> str:
@@ -92,13 +90,12 @@ def table(result: dict) -> str:
         lines.append(
             f"| {machines} | {hours:,.0f} | + {last:.0f} s at most | {megabytes:.2g} MB/s |"
         )
-    stages, in_file = result["stages"], rows
-    tokenising = stages["tokenising"] / in_file
-    whole = stages["whole"] / in_file
+    milliseconds = {name: 1000 * took / rows for name, took in result["stages"].items()}
+    whole, tokenising = milliseconds["whole"], milliseconds["tokenising"]
     lines += [
         "",
-        f"Of a review's {1000 * whole:.1f} ms on one thread, tokenising takes "
-        f"{1000 * tokenising:.2f} and reading {1000 * stages['reading'] / in_file:.3f}. Where "
+        f"Of a review's {whole:.1f} ms on one thread, tokenising takes {tokenising:.2f} and "
+        f"reading {milliseconds['reading']:.3f}. Where "
         f"predicting is {whole / tokenising - 1:.0f} times as fast, as on a GPU, tokenising takes "
         "as long as it.",
         "",

@@ -149,6 +149,20 @@ def as_dataset(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame, recipe: 
     return Dataset.from_dict({**columns, "labels": labels})
 
 
+def common_arguments() -> dict:
+    """TrainingArguments of every training here, as the processor takes them."""
+    return dict(
+        optim="adamw_torch_fused",
+        train_sampling_strategy="group_by_length",
+        bf16=precision()[0] == "bf16",
+        use_cpu=device().type == "cpu",
+        save_total_limit=1,  # beside the best one, where that is kept
+        dataloader_pin_memory=device().type == "cuda",
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
 def make_trainer(
     run: Run,
     model: CustomHeadDistilBert,
@@ -167,7 +181,7 @@ def make_trainer(
         raise InputError(f"Batches of {recipe.batch_size} cannot be shared evenly by {processes()} "
                          "processes: start 2, 4, 8 or 16.")  # fmt: skip
     keep_freed_memory()
-    values = dict(
+    values = common_arguments() | dict(
         output_dir=str(run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)),
         seed=recipe.seed,
         num_train_epochs=recipe.epochs,
@@ -179,19 +193,11 @@ def make_trainer(
         lr_scheduler_type="linear",
         weight_decay=recipe.weight_decay,
         max_grad_norm=1.0,
-        optim="adamw_torch_fused",
-        train_sampling_strategy="group_by_length",
-        bf16=precision()[0] == "bf16",
-        use_cpu=device().type == "cpu",
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=1,  # beside the best one, where that is kept
         load_best_model_at_end=recipe.best_epoch,
         metric_for_best_model="accuracy",
         logging_steps=5,
-        dataloader_pin_memory=device().type == "cuda",
-        disable_tqdm=True,
-        report_to="none",
     )
     if recipe.usual:
         values |= {"bf16": False, "train_sampling_strategy": "random"}

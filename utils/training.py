@@ -25,6 +25,8 @@ from utils.model import CustomHeadDistilBert
 from utils.recipe import Recipe
 from utils.results import Run, sha256, write_folder
 
+RESULT = "training.json"  # beside the weights that it is of
+
 
 def fine_tune(
     run: Run, trainer: Trainer, backbone: Backbone, reviews: Reviews, recipe: Recipe
@@ -46,7 +48,7 @@ def fine_tune(
     }
     if (folder / "model").exists():
         print(f"This training is finished ({run.name}/checkpoints/{key}); delete it to repeat it.")
-        result = json.loads((folder / "model" / "training.json").read_text())
+        result = json.loads((folder / "model" / RESULT).read_text())
         for epoch in result["validation"]:
             print(
                 "epoch {epoch}: validation accuracy {accuracy:.1%}, loss {loss:.3f}".format(**epoch)
@@ -54,18 +56,11 @@ def fine_tune(
         result |= about  # the fingerprint is the same, but the test may now be another
         if writes:
             run.save("training", result)
-            _remove_checkpoints(folder)  # in case the first process was killed before it did
+            remove_checkpoints(folder)  # in case the first process was killed before it did
         return result
 
-    _require_space(folder, trainer.model)
-    for torn in folder.glob("checkpoint-*") if writes else ():
-        if not (torn / "trainer_state.json").exists():  # written last: the save was interrupted
-            shutil.rmtree(torn)
-    trainer.accelerator.wait_for_everyone()
-    checkpoint = get_last_checkpoint(folder) if folder.exists() else None
-    if checkpoint:
-        print(f"Resuming from {Path(checkpoint).name}.")
-    else:
+    checkpoint = checkpoint_to_resume(trainer)
+    if not checkpoint:
         # An interrupted cell that is run again must not go on from half-trained weights.
         trainer.model.load_state_dict(build_model(backbone, recipe.seed).state_dict())
     trainer.optimizer = trainer.lr_scheduler = None
@@ -105,21 +100,45 @@ def fine_tune(
         "versions": versions(),
     }  # fmt: skip
 
-    def fill(model_folder: Path):
-        trainer.model.save_pretrained(model_folder)
-        backbone.tokenizer.save_pretrained(model_folder)
-        result["model_sha256"] = sha256(model_folder / "model.safetensors")
-        (model_folder / "training.json").write_text(json.dumps(result))
-
     if writes:
-        write_folder(folder / "model", fill)
+        keep_model(trainer, backbone, result)
         run.save("training", result)
-        _remove_checkpoints(folder)
+        remove_checkpoints(folder)
     trainer.accelerator.wait_for_everyone()
     return result
 
 
-def _remove_checkpoints(folder: Path) -> None:
+def checkpoint_to_resume(trainer: Trainer) -> str | None:
+    """The last whole checkpoint in the trainer's folder; torn ones are removed.
+
+    Raises InputError where the disk is too full to begin.
+    """
+    folder = Path(trainer.args.output_dir)
+    _require_space(folder, trainer.model)
+    for torn in folder.glob("checkpoint-*") if trainer.is_world_process_zero() else ():
+        if not (torn / "trainer_state.json").exists():  # written last: the save was interrupted
+            shutil.rmtree(torn)
+    trainer.accelerator.wait_for_everyone()
+    checkpoint = get_last_checkpoint(folder) if folder.exists() else None
+    if checkpoint:
+        print(f"Resuming from {Path(checkpoint).name}.")
+    return checkpoint
+
+
+def keep_model(trainer: Trainer, backbone: Backbone, result: dict) -> None:
+    """Save the model as `model` in the trainer's folder, with its result, which gets its hash."""
+
+    def fill(folder: Path):
+        trainer.model.save_pretrained(folder)
+        backbone.tokenizer.save_pretrained(folder)
+        result["model_sha256"] = sha256(folder / "model.safetensors")
+        (folder / RESULT).write_text(json.dumps(result))
+
+    write_folder(Path(trainer.args.output_dir) / "model", fill)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what only an unfinished training needs."""
     for old in folder.glob("checkpoint-*"):
         shutil.rmtree(old)
 
