@@ -128,4 +128,4 @@ def _points(axes: Axes, places: np.ndarray, rows: list[dict], hue: str, line: bo
 
 
 def _percent(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
