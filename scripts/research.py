@@ -21,12 +21,13 @@ from utils import InputError
 from utils.adapt import adapt
 from utils.agreement import agreement, in_fp32
 from utils.backbone import Backbone, build_model, load_backbone
+from utils.baseline import choose_baseline
 from utils.data import Reviews, load_reviews
 from utils.evaluation import metrics, predict_test, report, rounded
-from utils.hardware import precision
+from utils.hardware import precision, versions
 from utils.recipe import Recipe, fingerprint
-from utils.research import MLM, MLM_SEED, STEPS, Step
-from utils.results import Run, write_json
+from utils.research import MLM, MLM_SEED, STEPS, TFIDF, Step
+from utils.results import Run, sha256, write_json
 from utils.settings import Settings, resolve_path, set_up
 from utils.teaching import label_softly, with_soft_labels
 from utils.trainer import make_trainer
@@ -38,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("steps", choices=[MLM, *STEPS], nargs="+")
+    parser.add_argument("steps", choices=[TFIDF, MLM, *STEPS], nargs="+")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--folds", type=int, choices=range(10), nargs="+", default=[], metavar="FOLD",
@@ -57,6 +58,8 @@ def main() -> None:
             for step in arguments.steps:
                 if step == MLM:
                     path = research.pretrain()
+                elif step == TFIDF:
+                    path = research.count_words()
                 elif arguments.label:
                     path = research.label(step, arguments.label)
                 else:
@@ -75,11 +78,15 @@ class Research:
     def __init__(self, settings: Settings, reviews: Reviews):
         self.settings, self.reviews = settings, reviews
         self.folder = resolve_path(settings.artifacts) / "research"
+        # Another label budget than the usual one is part of the name: for the learning curve.
+        self.budget = "" if settings.labels == Settings.labels else f"-labels{settings.labels}"
 
     def path(self, step: str, which: str, backbone: str | None = None) -> Path:
         """The JSON of a step: `which` is a seed or a fold, as in seed42."""
         settings = replace(self.settings, backbone=backbone or self.settings.backbone)
-        return self.folder / f"{step}-{Run.of(settings, self.reviews.name).name}-{which}.json"
+        run = Run.of(settings, self.reviews.name).name
+        budget = "" if step == MLM else self.budget  # no label is used there
+        return self.folder / f"{step}-{run}{budget}-{which}.json"
 
     def pretrain(self) -> Path:
         """Go on pretraining the backbone on the reviews without labels."""
@@ -89,15 +96,38 @@ class Research:
         result = adapt(path.with_suffix(""), backbone, texts, MLM_SEED)
         return write_json(path, self.reviews.provenance | {"unlabelled": counts} | result)
 
+    def count_words(self) -> Path:
+        """The baseline of notebook 02 with this label budget, chosen on validation and scored."""
+        model, by_strength = choose_baseline(self.reviews.train, self.reviews.validation)
+        positive = model.predict_proba(self.reviews.test["text"])[:, 1]
+        result = {
+            **self.reviews.provenance,
+            "training_sha256": self.reviews.training_sha256,
+            "labels": self.settings.labels,
+            "C": max(by_strength, key=by_strength.get),
+            "validation_accuracy": max(by_strength.values()),
+            "test": report(self.reviews.test["label"].to_numpy(), positive),
+            "versions": versions(),
+        }
+        return write_json(self.path(TFIDF, f"seed{self.settings.seed}"), result)
+
     def label(self, step: str, count: int) -> Path:
         """Label reviews that have none with the model of a step."""
         texts, counts = load_unlabelled(self.settings, self.reviews)
         path = self.path(step, f"seed{self.settings.seed}")
         classifier, trained = self.trained(path)
+        path = path.with_name(f"{path.stem}-labels.npz")
         about = {"unlabelled": counts, "model_sha256": trained["model_sha256"]}
-        return label_softly(
-            classifier, texts.head(count), path.with_name(f"{path.stem}-labels.npz"), about
-        )
+        labelled = label_softly(classifier, texts, count, path, about)
+        result = {
+            **self.reviews.provenance,
+            **about,
+            "labels_sha256": sha256(path),
+            "labelled": len(labelled["labels"]),
+            "minutes": round(labelled["seconds"] / 60, 2),
+            "versions": versions(),
+        }
+        return write_json(path.with_suffix(".json"), result)
 
     def trained(self, path: Path):
         """The model of a finished step, and its result."""

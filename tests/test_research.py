@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import make_reviews, run_script
-from transformers import DistilBertForMaskedLM
+from conftest import BAD, GOOD, PLAIN, make_reviews, run_script
+from safetensors.torch import save_file
+from transformers import DistilBertForMaskedLM, MPNetConfig, MPNetModel
 
 from utils import InputError, research
 from utils.adapt import MaskedLanguageModel, adapt
@@ -17,9 +18,11 @@ from utils.data import load_reviews
 from utils.inference import Classifier
 from utils.recipe import Recipe, fingerprint
 from utils.research import STEPS
+from utils.results import Run
 from utils.settings import Settings
 from utils.teaching import label_softly, read_labels, with_soft_labels
-from utils.trainer import as_dataset
+from utils.trainer import as_dataset, make_trainer
+from utils.training import fine_tune, load_trained
 from utils.unlabelled import load_unlabelled
 
 
@@ -91,12 +94,54 @@ def test_pretraining_further_leaves_a_backbone_and_is_not_repeated(backbone, tmp
 
 
 @pytest.fixture
+def tiny_mpnet(tmp_path):
+    """A random MPNet folder with what the real one's files also hold: pooler and position ids."""
+    words = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", *GOOD, *BAD, *PLAIN, "<mask>"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
+    config = MPNetConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=514,
+    )
+    torch.manual_seed(0)
+    model = MPNetModel(config)
+    config.save_pretrained(tmp_path)
+    positions = {"embeddings.position_ids": torch.arange(514)[None]}
+    save_file(model.state_dict() | positions, tmp_path / "model.safetensors")
+    return tmp_path, model
+
+
+def test_the_teacher_is_loaded_whole_trained_and_kept(tiny_mpnet, reviews, tmp_path, caplog):
+    folder, original = tiny_mpnet
+    teacher = load_backbone(str(folder))
+    model = build_model(teacher, seed=0)
+    ids = teacher.tokenizer(["great plot", "awful"], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        expected = original.eval()(**ids).last_hidden_state
+        found = model.base_model.eval()(**ids).last_hidden_state
+    assert torch.equal(found, expected)
+    run, recipe = Run(tmp_path / "run"), Recipe(1e-3, seed=0, epochs=1, max_tokens=64)
+    trainer = make_trainer(run, model, teacher, reviews, recipe)
+    fine_tune(run, trainer, teacher, reviews, recipe)
+    kept, trained = load_trained(run)[0], trainer.model.state_dict()
+    assert all(torch.equal(trained[name], value) for name, value in kept.model.state_dict().items())
+    assert not torch.equal(trained["mpnet.encoder.layer.0.output.dense.weight"],
+                           original.encoder.layer[0].output.dense.weight)  # fmt: skip
+    assert len(kept.probabilities(["great plot", "awful"])) == 2
+    assert "attention implementation" not in caplog.text
+
+
+@pytest.fixture
 def labelled(backbone, tmp_path):
     """60 reviews without a label, softly labelled by an untrained model."""
     classifier = Classifier(build_model(backbone, seed=0), backbone.tokenizer)
     texts = make_reviews(60, seed=4).assign(hash=[f"h{i}" for i in range(60)])[["text", "hash"]]
     path = tmp_path / "teacher-labels.npz"
-    return classifier, texts, label_softly(classifier, texts, path, {"model": "a"})
+    label_softly(classifier, texts, 60, path, {"model": "a"})
+    return classifier, texts, path
 
 
 def test_labelling_goes_on_where_it_was_interrupted(labelled, tmp_path, monkeypatch):
@@ -114,20 +159,22 @@ def test_labelling_goes_on_where_it_was_interrupted(labelled, tmp_path, monkeypa
 
     other = tmp_path / "other-labels.npz"
     with pytest.raises(KeyboardInterrupt):
-        label_softly(Interrupted(), texts, other, {"model": "a"})
+        label_softly(Interrupted(), texts, 60, other, {"model": "a"})
     asked.append("the third chunk may come")
-    label_softly(Interrupted(), texts, other, {"model": "a"})
+    found = label_softly(Interrupted(), texts, 60, other, {"model": "a"})
     assert len(asked) == 61
-    assert read_labels(other)["labels"] == pytest.approx(expected, abs=2e-3)
-    # Another model's labels are not added to.
-    label_softly(classifier, texts.head(20), other, {"model": "b"})
-    assert len(read_labels(other)["labels"]) == 20
+    assert found["labels"] == pytest.approx(expected, abs=2e-3)
+    assert found["seconds"] > 0
+    # To ask for fewer loses none; another model's labels are not added to.
+    assert len(label_softly(classifier, texts, 20, other, {"model": "a"})["labels"]) == 60
+    assert len(label_softly(classifier, texts, 20, other, {"model": "b"})["labels"]) == 20
 
 
 def test_a_student_learns_the_mean_of_its_teachers_beside_the_labels(labelled, reviews, backbone):
     _, texts, path = labelled
     other = Classifier(build_model(backbone, seed=1), backbone.tokenizer)
-    second = label_softly(other, texts, path.with_name("second-labels.npz"), {"model": "b"})
+    second = path.with_name("second-labels.npz")
+    label_softly(other, texts, 60, second, {"model": "b"})
     taught = with_soft_labels(reviews, texts, 50, [path, second])
     mean = np.mean([read_labels(p)["labels"][:50].astype(float) for p in (path, second)], axis=0)
     gold = len(reviews.train)

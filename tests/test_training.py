@@ -76,12 +76,14 @@ def test_interrupted_training_resumes_to_the_same_weights(trained, backbone, rev
     run, result = trained
     interrupted = Run(tmp_path / "interrupted")
     trainer = trainer_in(interrupted, backbone, reviews, RECIPE)
+    trainer.callback_handler.callbacks[-1].earlier = 600.0  # seconds, as if it had been slow
     interrupt_halfway(trainer)
     with pytest.raises(KeyboardInterrupt):
         fine_tune(interrupted, trainer, backbone, reviews, RECIPE)
     trainer = trainer_in(interrupted, backbone, reviews, RECIPE)
     resumed = fine_tune(interrupted, trainer, backbone, reviews, RECIPE)
     assert resumed["resumed"]
+    assert 10 <= resumed["minutes"] < 11  # those before the interruption count
     expected, found = weights_of(run, result), weights_of(interrupted, resumed)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 

@@ -1,7 +1,6 @@
 """Pretraining goes on: masked language modelling on the task's own reviews, without labels."""
 
 import json
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +19,7 @@ from utils import InputError
 from utils.backbone import Backbone
 from utils.hardware import attention, device, keep_freed_memory, versions
 from utils.text import tokenize
-from utils.timing import TextProgress
+from utils.timing import TextProgress, minutes_spent
 from utils.trainer import FineTuner, common_arguments
 from utils.training import RESULT, checkpoint_to_resume, keep_model, remove_checkpoints
 from utils.unlabelled import hash_of
@@ -100,9 +99,8 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = checkpoint_to_resume(trainer)
-    started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
-    minutes = (time.perf_counter() - started) / 60
+    minutes = minutes_spent(trainer)
     logs = trainer.state.log_history
     result = {
         "backbone": f"{backbone.title}, pretrained further on the task's reviews",
@@ -112,7 +110,7 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
         "epochs": EPOCHS,
         "learning_rate": LEARNING_RATE,
         "seed": seed,
-        "minutes": None if checkpoint else round(minutes, 2),
+        "minutes": minutes,
         "held_out_loss": [
             {"epoch": round(log["epoch"], 3), "loss": log["eval_loss"]}
             for log in logs if "eval_loss" in log

@@ -117,7 +117,8 @@ def _load_checkpoint(checkpoint: Path | str, title: str) -> Backbone:
             )
         elif config.model_type == "mpnet":
             weights = load_file(Path(checkpoint) / "model.safetensors")
-            weights = {k: v.float() for k, v in weights.items() if not k.startswith("pooler.")}
+            unused = ("pooler.", "embeddings.position_ids")
+            weights = {k: v.float() for k, v in weights.items() if not k.startswith(unused)}
             tokenizer = MPNetTokenizer(vocab=str(Path(checkpoint) / "vocab.txt"))
         else:
             raise InputError(
@@ -175,5 +176,6 @@ def build_model(backbone: Backbone, seed: int) -> PreTrainedModel:
         )
     if backbone.head:
         model.head.load_state_dict(backbone.head)
-    model.set_attn_implementation(attention()[0])
+    if kind is CustomHeadDistilBert:  # MPNet's attention has a bias of its own
+        model.set_attn_implementation(attention()[0])
     return model

@@ -56,7 +56,8 @@ class Classifier:
             # A copy converted once, instead of autocast's conversion at every call. The head stays
             # in fp32: in bf16 a logit of 3 has steps of 0.016, and many reviews would be tied.
             self._computes = deepcopy(self.model)
-            self._computes.set_attn_implementation(attention()[0])
+            if self.model.config.model_type == "distilbert":
+                self._computes.set_attn_implementation(attention()[0])
             self._computes.base_model.to(dtype).register_forward_hook(_hidden_state_in_fp32)
 
     @classmethod

@@ -12,6 +12,7 @@ from utils.settings import ROOT
 
 FOLDER = ROOT / "artifacts" / "research"
 
+TFIDF = "tfidf"  # the baseline, for the learning curve
 MLM = "mlm"  # the step that pretrains the backbone further, without labels
 MLM_SEED = 42  # one for all seeds of fine-tuning
 
@@ -54,6 +55,7 @@ STEPS = {
     "self_taught_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "self_taught"),
     "teacher": Step({**SHORT, "epochs": 2}),
     "taught_few": Step({**SHORT, "epochs": 2}, MLM, MPNET, FIRST),
+    "taught_few_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "taught_few"),
     "taught": Step({**SHORT, "epochs": 2}, MLM, MPNET),
     "taught_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "taught"),
 }

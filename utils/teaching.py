@@ -1,6 +1,7 @@
 """Labels of a model for reviews that have none, and what a student learns from them."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,37 +17,46 @@ from utils.unlabelled import hash_of
 CHUNK = 2000  # reviews that are labelled before the next saving
 
 
-def label_softly(classifier: Classifier, texts: pd.DataFrame, path: Path, about: dict) -> Path:
-    """Save the probability of positive of each text in `path`, float16, and its texts' hash.
+def label_softly(
+    classifier: Classifier, texts: pd.DataFrame, count: int, path: Path, about: dict
+) -> dict:
+    """Save the probability of positive of `count` texts, the first ones, in `path`.
 
-    `about`, such as the model's hash, is saved with them. What an earlier, interrupted call
-    labelled is kept: a whole number of chunks of the same texts by the same model.
+    Returns what `read_labels` does.
+
+    They are of float16; `about`, such as the model's hash, is saved with them, and a hash of the
+    texts. What an earlier call labelled is kept: the same texts by the same model.
     """
-    done = np.empty(0, np.float16)
+    done, seconds = np.empty(0, np.float16), 0.0
     if path.exists():
         saved = read_labels(path)
         if saved["about"] == about and saved["texts"] == hash_of(texts.head(len(saved["labels"]))):
-            done = saved["labels"]
-    while len(done) < len(texts):
-        chunk = texts["text"].iloc[len(done) : len(done) + CHUNK].tolist()
+            done, seconds = saved["labels"], saved["seconds"]
+    count = min(count, len(texts))
+    while len(done) < count:
+        started = time.perf_counter()
+        chunk = texts["text"].iloc[len(done) : min(len(done) + CHUNK, count)].tolist()
         done = np.concatenate([done, classifier.probabilities(chunk).astype(np.float16)])
-        _save(path, done, hash_of(texts.head(len(done))), about)
-        print(f"{len(done):,} of {len(texts):,} reviews labelled", flush=True)
-    return path
+        seconds += time.perf_counter() - started
+        _save(path, labels=done, texts=hash_of(texts.head(len(done))), seconds=seconds,
+              about=json.dumps(about))  # fmt: skip
+        print(f"{len(done):,} of {count:,} reviews labelled", flush=True)
+    return read_labels(path)
 
 
-def _save(path: Path, labels: np.ndarray, texts: str, about: dict) -> None:
+def _save(path: Path, **arrays) -> None:
     def fill(temporary: Path):
         with temporary.open("wb") as file:
-            np.savez_compressed(file, labels=labels, texts=texts, about=json.dumps(about))
+            np.savez_compressed(file, **arrays)
 
     write(path, fill)
 
 
 def read_labels(path: Path) -> dict:
-    """`labels` of shape (reviews,), the hash of their `texts`, and what is known `about` them."""
+    """`labels` of shape (reviews,), the hash of their `texts`, `seconds`, and `about` them."""
     with np.load(path) as saved:  # never unpickles, by default
         return {"labels": saved["labels"], "texts": str(saved["texts"]),
+                "seconds": float(saved["seconds"]),
                 "about": json.loads(str(saved["about"]))}  # fmt: skip
 
 

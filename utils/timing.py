@@ -5,6 +5,7 @@ from itertools import islice
 
 import torch
 from transformers import Trainer, TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 from utils.data import SMALL_TEST
 from utils.hardware import device
@@ -13,11 +14,26 @@ from utils.inference import Classifier
 MANY_MINUTES = 20
 
 
-class TextProgress(TrainerCallback):
-    """A line at every tenth of the training, with the time left, and one for each epoch."""
+class TextProgress(TrainerCallback, ExportableState):
+    """A line at every tenth of the training, with the time left, and one for each epoch.
+
+    Of a training that is resumed it knows the seconds spent before.
+    """
+
+    def __init__(self):
+        self.earlier, self.started = 0.0, time.perf_counter()
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.started, self.first_step = time.perf_counter(), state.global_step
+
+    @property
+    def minutes(self) -> float:
+        """Spent on training, in this process and in those that it resumes."""
+        return (self.earlier + time.perf_counter() - self.started) / 60
+
+    def state(self) -> dict:
+        """What a checkpoint keeps of it."""
+        return {"args": {}, "attributes": {"earlier": 60 * self.minutes}}
 
     def on_step_end(self, args, state, control, **kwargs):
         tenth = max(1, state.max_steps // 10)
@@ -31,6 +47,13 @@ class TextProgress(TrainerCallback):
         accuracy = metrics.get("eval_accuracy")  # a masked language model has none
         said = "" if accuracy is None else f" accuracy {accuracy:.1%},"
         print(f"epoch {state.epoch:.3g}: validation{said} loss {metrics['eval_loss']:.3f}")
+
+
+def minutes_spent(trainer: Trainer) -> float:
+    """Minutes of a training, those before an interruption included."""
+    callbacks = trainer.callback_handler.callbacks
+    found = next(callback for callback in callbacks if isinstance(callback, TextProgress))
+    return round(found.minutes, 2)
 
 
 def estimate_minutes(trainer: Trainer, test_texts: list[str]) -> dict[str, float]:

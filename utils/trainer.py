@@ -156,6 +156,7 @@ def common_arguments() -> dict:
         train_sampling_strategy="group_by_length",
         bf16=precision()[0] == "bf16",
         use_cpu=device().type == "cpu",
+        restore_callback_states_from_checkpoint=True,  # the minutes spent before
         save_total_limit=1,  # beside the best one, where that is kept
         dataloader_pin_memory=device().type == "cuda",
         disable_tqdm=True,

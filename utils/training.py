@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from utils.inference import Classifier
 from utils.model import CustomHeadDistilBert
 from utils.recipe import Recipe
 from utils.results import Run, sha256, write_folder
+from utils.timing import minutes_spent
 
 RESULT = "training.json"  # beside the weights that it is of
 
@@ -65,9 +65,8 @@ def fine_tune(
         trainer.model.load_state_dict(build_model(backbone, recipe.seed).state_dict())
     trainer.optimizer = trainer.lr_scheduler = None
     set_seed(recipe.seed)
-    started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
-    minutes = (time.perf_counter() - started) / 60
+    minutes = minutes_spent(trainer)
     if recipe.best_epoch and trainer.state.best_model_checkpoint is None:
         raise InputError(
             "The checkpoint of the best epoch is gone (was the folder moved?): delete "
@@ -87,7 +86,7 @@ def fine_tune(
         "train_reviews": len(reviews.train),
         "validation_reviews": len(reviews.validation),
         "tokens_per_epoch": sum(trainer.train_dataset["length"]),
-        "minutes": None if checkpoint else round(minutes, 2),
+        "minutes": minutes,
         "resumed": bool(checkpoint),
         "kept_epoch": round(kept["epoch"]),
         "validation": [

@@ -1,0 +1,61 @@
+"""Figures of the research: the ladder of steps, and accuracy against the number of labels."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from utils.figures import GREY, OURS
+from utils.ladder import REFERENCES, worth
+
+PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g}%")
+
+
+def ladder(rows: list[dict]) -> Figure:
+    """Test accuracy of each step that was scored: its seeds, their mean and its 95% interval."""
+    rows = [row for row in rows if row["test"]]
+    figure, axes = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.6))
+    for place, row in enumerate(reversed(rows)):
+        test = row["test"]
+        hue = GREY if row["rung"].startswith("the teacher") else OURS
+        axes.plot(test["interval"], [place] * 2, color=hue, lw=1.5)
+        axes.plot(test["values"], [place] * test["seeds"], "|", color=hue, ms=9)
+        axes.plot(test["mean"], place, "o", color=hue, ms=6)
+        axes.annotate(f"{test['mean']:.1%}", (test["mean"], place), xytext=(0, 7),
+                      textcoords="offset points", ha="center", fontsize=9, color=hue)  # fmt: skip
+    for row, (name, value) in enumerate(REFERENCES.items()):
+        axes.axvline(value, color="#555555", ls=("--", ":")[row % 2], lw=1)
+        axes.text(value, 1.02 + 0.06 * row, name, transform=axes.get_xaxis_transform(),
+                  ha="right", va="bottom", fontsize=8, color="#555555")  # fmt: skip
+    axes.set_yticks(range(len(rows)), [f"{row['rung']}: {row['step']}" for row in reversed(rows)])
+    axes.margins(y=0.15)
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.set_xlabel("test accuracy: seeds, mean, 95% interval of the test's size")
+    ours = [row for row in rows if not row["rung"].startswith("the teacher")]
+    first, best = ours[0], max(ours, key=lambda row: row["test"]["mean"])
+    gain = 100 * (best["test"]["mean"] - first["test"]["mean"])
+    axes.set_title(f"“{best['step']}” gives {gain:.1f} points more than “{first['step']}”", pad=34)
+    return figure
+
+
+def learning_curve(curves: dict[str, list[dict]]) -> Figure:
+    """Test accuracy against the number of labels, with 95% intervals of the test's size."""
+    figure, axes = plt.subplots(figsize=(7, 3.6))
+    hues = [GREY, "#56B4E9", OURS][: len(curves)]
+    for (name, rows), hue in zip(curves.items(), hues, strict=True):
+        labels, means = zip(*((row["labels"], row["mean"]) for row in rows), strict=True)
+        bounds = np.abs(np.array([row["interval"] for row in rows]).T - means)
+        axes.errorbar(labels, means, bounds, fmt="o-", color=hue, capsize=3)
+        axes.annotate(name, (labels[-1], means[-1]), xytext=(8, 0), textcoords="offset points",
+                      va="center", color=hue)  # fmt: skip
+    ticks = sorted({row["labels"] for rows in curves.values() for row in rows})
+    axes.set(xscale="log", xlabel="labelled reviews, validation included", ylabel="test accuracy")
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(PERCENT)
+    (words, counted), *_, (name, rows) = curves.items()
+    first = rows[0]
+    same = worth(counted, first["mean"])
+    than = f"as {same:,} do for {words}" if same else f"better than {words} with any number here"
+    axes.set_title(f"{first['labels']:,} labels do for “{name}” {than}")
+    return figure
