@@ -11,7 +11,7 @@ import sys
 import pandas as pd
 import pytest
 
-from utils import research, scale
+from utils import ladder, research, scale
 from utils.benchmark import FOLDER
 from utils.benchmark_report import table
 from utils.evaluation import METRICS
@@ -137,6 +137,13 @@ def evaluation_table() -> str:
     return "\n".join(lines)
 
 
+def ladder_table() -> str:
+    """The research's steps, as notebook 07 shows them."""
+    frame = ladder.ladder_table(ladder.ladder())
+    lines = [f"| {' | '.join(frame)} |", "|---" * frame.shape[1] + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in frame.itertuples(index=False))])
+
+
 def with_tables(readme: str) -> str:
     """The README with each marked table made anew from the committed results."""
     tables = {
@@ -144,6 +151,7 @@ def with_tables(readme: str) -> str:
         "seeds": research.scored(),
         "folds": research.cross_validated(),
         "epochs": research.by_epoch(),
+        "ladder": ladder_table(),
         "usual": research.against_usual(),
         "minutes": minutes_table(),
         "copies": copies_table(),

@@ -154,10 +154,10 @@ def _minutes(step: str, run: str, folder: Path) -> float | None:
 
 
 def _costs(step: str, run: str, folder: Path) -> dict[tuple, float | None]:
-    """Minutes of each part, by name: what several parts build on is there once."""
+    """Minutes of each part, by name: what several build on is there once. Medians over seeds."""
     trained = _read(folder, f"{step}-{run}-seed*") or _read(folder, f"{step}-{run}-fold*")
     own = [result["minutes"] for result in trained if "validation" in result]
-    costs = {(step, run): float(np.mean(own)) if own and None not in own else None}
+    costs = {(step, run): float(np.median(own)) if own and None not in own else None}
     if STEPS[step].start == MLM:
         (pretrained,) = _read(folder, f"{MLM}-{run}-seed{MLM_SEED}")
         costs[MLM, run] = pretrained["minutes"]
