@@ -91,10 +91,10 @@ def test_the_test_is_predicted_once_for_a_model(tmp_path):
 def test_the_score_without_duplicates_stands_beside_the_main_one(tmp_path):
     run, reviews = Run(tmp_path / "run"), reviews_of([0, 1, 1, 1], [False, False, False, True])
     probabilities = np.array([0.2, 0.9, 0.8, 0.1])
-    run.save("baseline", {"split_sha256": "s", "report": {}, "probabilities": [0.5] * 4})
+    baseline = {"report": {}, "probabilities": [0.5] * 4}
     run.save("predictions", {"minutes": 0})
     trained = {"model_sha256": "a", "recipe": {"seed": 0}}
-    result = evaluate(run, reviews, probabilities, trained)
+    result = evaluate(run, reviews, probabilities, trained, baseline)
     assert result["model"]["metrics"]["accuracy"]["value"] == 0.75
     assert result["without_duplicates"]["metrics"]["accuracy"]["value"] == 1
     assert run.load("evaluation") == result

@@ -11,7 +11,7 @@ import sys
 import pandas as pd
 import pytest
 
-from utils import ladder, research, scale
+from utils import ladder, research_tables, scale
 from utils.benchmark import FOLDER
 from utils.benchmark_report import table
 from utils.evaluation import METRICS
@@ -148,11 +148,11 @@ def with_tables(readme: str) -> str:
     """The README with each marked table made anew from the committed results."""
     tables = {
         "results": results_table(),
-        "seeds": research.scored(),
-        "folds": research.cross_validated(),
-        "epochs": research.by_epoch(),
+        "seeds": research_tables.scored(),
+        "folds": research_tables.cross_validated(),
+        "epochs": research_tables.by_epoch(),
         "ladder": ladder_table(),
-        "usual": research.against_usual(),
+        "usual": research_tables.against_usual(),
         "minutes": minutes_table(),
         "copies": copies_table(),
         "evaluation": evaluation_table(),

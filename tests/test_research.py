@@ -11,15 +11,20 @@ from conftest import BAD, GOOD, PLAIN, make_reviews, run_script
 from safetensors.torch import save_file
 from transformers import DistilBertForMaskedLM, MPNetConfig, MPNetModel
 
-from utils import InputError, research
+from utils import InputError, research_tables
 from utils.adapt import MaskedLanguageModel, adapt
 from utils.backbone import build_model, load_backbone
+from utils.baseline import choose_baseline
+from utils.card import model_card
 from utils.data import load_reviews
+from utils.evaluation import report
 from utils.inference import Classifier
+from utils.ladder import learning_curve
 from utils.recipe import Recipe, fingerprint
-from utils.research import STEPS
+from utils.research import Research
 from utils.results import Run
 from utils.settings import Settings
+from utils.steps import STEPS
 from utils.teaching import label_softly, read_labels, with_soft_labels
 from utils.trainer import as_dataset, make_trainer
 from utils.training import fine_tune, load_trained
@@ -211,6 +216,53 @@ def test_every_step_builds_on_steps_that_exist():
         Recipe(**{"learning_rate": 1e-4, "seed": 0} | step.changes)
 
 
+def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
+    tiny_bert, with_unlabelled, tmp_path, monkeypatch
+):
+    """The whole way, in seconds: pretraining, three teachers, their labels, a student, its test."""
+    monkeypatch.setattr("utils.adapt.HELD_OUT", 20)
+    monkeypatch.setattr("utils.adapt.EPOCHS", 1)
+    settings = replace(
+        with_unlabelled[0], backbone=str(tiny_bert), labels=100, artifacts=str(tmp_path / "made")
+    )
+    reviews = load_reviews(settings)
+    research = Research(settings, reviews)
+    with pytest.raises(InputError, match="02_baseline"):  # before hours of work, not after
+        research.train("plain", None, score=True)
+    model, _ = choose_baseline(reviews.train, reviews.validation)
+    counted = model.predict_proba(reviews.test["text"])[:, 1]
+    Run.of(settings, reviews.name).save(
+        "baseline", {"split_sha256": reviews.split_sha256, "probabilities": counted.tolist(),
+                     "report": report(reviews.test["label"].to_numpy(), counted)}
+    )  # fmt: skip
+    research.pretrain()
+    for seed in (42, 43, 44):
+        research = Research(replace(settings, seed=seed), reviews)
+        research.train("adapted", None, score=False)
+        with pytest.raises(InputError, match="adapted --label"):
+            research.train("self_taught", None, score=False)
+        labelled = json.loads(research.label("adapted", 10**9).read_text())
+        assert labelled["labelled"] == 400
+    research = Research(replace(settings, seed=42), reviews)
+    research.train("self_taught", None, score=False)
+    path = research.train("self_taught_gold", None, score=True)
+    result = json.loads(path.read_text())
+    assert len(result["history"]) == 3
+    assert result["test"]["reviews"] == 200
+    # What was scored once is not scored again; its card says what is behind it.
+    monkeypatch.setattr("utils.research.test_results", None)
+    assert json.loads(research.train("self_taught_gold", None, score=True).read_text()) == result
+    run = Run(path.with_suffix(""))
+    card = model_card(run, load_trained(run)[1], "model", half=False)
+    assert "1. masked language modelling on 400 reviews" in card
+    assert "fine-tuned on 100 labelled reviews" in card
+    assert "Not measured" not in card
+    curves = learning_curve(("self_taught_gold",), f"made-up-{tiny_bert.name}", path.parent)
+    (row,) = curves["self_taught_gold"]
+    assert row["labels"] == 100
+    assert row["mean"] == result["test"]["metrics"]["accuracy"]["value"]
+
+
 @pytest.mark.slow
 def test_a_step_that_needs_another_says_which(tiny_bert, with_unlabelled, tmp_path):
     settings = {"source": with_unlabelled[0].source, "backbone": tiny_bert, "labels": 100}
@@ -232,7 +284,7 @@ def test_the_usual_way_is_compared_on_paired_answers(tmp_path, monkeypatch):
         }
         result = {"dataset": "IMDB", "validation_as_served": served}
         (tmp_path / f"{step}-imdb-minilm-fold0.json").write_text(json.dumps(result))
-    monkeypatch.setattr(research, "FOLDER", tmp_path)
+    monkeypatch.setattr(research_tables, "FOLDER", tmp_path)
     half = 1.96 * np.sqrt(3 - 10 * 0.1**2) / 10
     expected = f"| IMDB | 1 | 80.0% | 90.0% | +10.0 ± {100 * half:.1f} points |"
-    assert research.against_usual().splitlines()[2:] == [expected]
+    assert research_tables.against_usual().splitlines()[2:] == [expected]

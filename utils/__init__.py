@@ -3,9 +3,10 @@
 `attention` -> `hardware`, `hub`, `settings`, `results`, `manifest` -> `text` -> `sources` -> `data`
 -> `unlabelled` -> `model`, `bert`, `mpnet` -> `backbone` -> `inference` -> `attribution` ->
 `tables`, `scoring`, `folders` -> `timing`, `recipe` -> `trainer` -> `training` -> `adapt`,
-`teaching`, `research`, `evaluation` -> `baseline`, `calibration`, `failures`, `pairs`, `labels` ->
-`figures`, `evaluation_figures` -> `agreement` -> `card` -> `export` -> `onnx`, `legacy` ->
-`benchmark`, `engines`, `benchmark_report`, `scale` -> `service`.
+`teaching`, `evaluation` -> `baseline`, `calibration`, `failures`, `pairs`, `labels` -> `figures`,
+`evaluation_figures` -> `agreement` -> `steps` -> `research`, `research_tables` -> `ladder` ->
+`research_figures` -> `card` -> `export` -> `onnx`, `legacy` -> `benchmark`, `engines`,
+`benchmark_report`, `scale` -> `service`.
 `colab` stands alone, since it runs before anything is installed.
 """
 

@@ -49,7 +49,7 @@ A review over 512 tokens needs `truncation=True`, which cuts off its end.
 
 ## How it was made
 
-{recipe}. {epoch}.
+{history}{recipe}. {epoch}.
 Versions: torch {torch}, transformers {transformers}, in {precision} on {processor}.
 Hashes of the data, the recipe and each file are in `manifest.json`.
 
@@ -102,6 +102,7 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
         results=_results(evaluation),
         calibration=_calibration(run.find("calibration", model_sha256=trained["model_sha256"])),
         beyond=_beyond(run, trained),
+        history=_history(trained),
         recipe=_recipe(trained["recipe"]),
         epoch=BEST_EPOCH if trained["recipe"].get("best_epoch", True) else LAST_EPOCH,
         **{key: trained["versions"][key] for key in ("torch", "transformers", "precision")},
@@ -110,6 +111,14 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
         data_licence=data_licence,
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n{body}"))
+
+
+def _history(trained: dict) -> str:
+    """The steps of a model of the research, from the pretrained encoder on."""
+    steps = trained.get("history", [])
+    lines = [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
+    return "\n".join(["In these steps, of which the last is described below:\n", *lines, "", ""]
+                     if len(steps) > 1 else [])  # fmt: skip
 
 
 def _labels(trained: dict) -> int:

@@ -49,6 +49,7 @@ class Reviews:
     split_sha256: str  # of the three frames
     unused: pd.DataFrame  # training reviews beyond the budget, for uses that need no label
     test_texts: list[str]  # of the whole test, of which `test` may be a sample
+    softly_labelled: int = 0  # rows of `train` that models labelled
 
     @property
     def provenance(self) -> dict[str, str]:

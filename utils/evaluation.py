@@ -109,10 +109,11 @@ def predict_test(run: Run, reviews: Reviews, classifier: Classifier, trained: di
     return np.array(probabilities)
 
 
-def evaluate(run: Run, reviews: Reviews, probabilities: np.ndarray, trained: dict) -> dict:
-    """The test's report beside the baseline's, saved as `results/evaluation.json`."""
+def evaluate(
+    run: Run, reviews: Reviews, probabilities: np.ndarray, trained: dict, baseline: dict
+) -> dict:
+    """The test's report beside that of the baseline's result, as `results/evaluation.json`."""
     labels = reviews.test["label"].to_numpy()
-    baseline = run.load("baseline", split_sha256=reviews.split_sha256)
     distinct = ~reviews.test["duplicate"].to_numpy()
     result = {
         **reviews.provenance,

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from utils.evaluation import share
-from utils.research import FOLDER, MLM, MLM_SEED, STEPS, TFIDF, describe, recipe_of
+from utils.research_tables import FOLDER
+from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, recipe_of
 
 RUNGS = {
     "1 · plain": ("short_head", "short", "middle", "plain"),

@@ -1,206 +1,185 @@
-"""The research: what each step changes in the main recipe, and its results as tables."""
+"""The research's runs: a step trained, compared on validation, scored if chosen; all resumable."""
 
+import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from utils.recipe import Recipe
-from utils.results import Run
-from utils.settings import ROOT
+from utils import InputError
+from utils.adapt import adapt
+from utils.agreement import measure
+from utils.backbone import Backbone, build_model, load_backbone
+from utils.baseline import choose_baseline
+from utils.calibration import calibrate
+from utils.data import Reviews
+from utils.evaluation import evaluate, metrics, predict_test, report, rounded
+from utils.hardware import versions
+from utils.recipe import Recipe, fingerprint
+from utils.results import Run, sha256, write_json
+from utils.settings import Settings, resolve_path
+from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, Step, describe
+from utils.teaching import label_softly, with_soft_labels
+from utils.trainer import make_trainer
+from utils.training import fine_tune, load_trained
+from utils.unlabelled import load_unlabelled
 
-FOLDER = ROOT / "artifacts" / "research"
 
-TFIDF = "tfidf"  # the baseline, for the learning curve
-MLM = "mlm"  # the step that pretrains the backbone further, without labels
-MLM_SEED = 42  # one for all seeds of fine-tuning
+class Research:
+    """The steps on some reviews; results are JSON files in `artifacts/research/`.
 
-
-@dataclass(frozen=True)
-class Step:
-    """What a step changes in the main recipe, what it starts from and whose labels it learns.
-
-    `start` is an earlier step, of the same seed, or MLM. Each of the `teachers`, a step, backbone
-    (None: the same) and seed, gives a probability to each of the first `unlabelled` reviews; their
-    mean is learnt, together with the labelled reviews.
+    Weights and test predictions are in a folder of the same name, which is not committed.
     """
 
-    changes: dict = field(default_factory=dict)
-    start: str | None = None
-    teachers: tuple[tuple[str, str | None, int], ...] = ()
-    unlabelled: int | None = None
+    def __init__(self, settings: Settings, reviews: Reviews):
+        self.settings, self.reviews = settings, reviews
+        self.folder = resolve_path(settings.artifacts) / "research"
+        # Another label budget than the usual one is part of the name: for the learning curve.
+        self.budget = "" if settings.labels == Settings.labels else f"-labels{settings.labels}"
 
+    def path(self, step: str, which: str, backbone: str | None = None) -> Path:
+        """The JSON of a step: `which` is a seed or a fold, as in seed42."""
+        settings = replace(self.settings, backbone=backbone or self.settings.backbone)
+        run = Run.of(settings, self.reviews.name).name
+        budget = "" if step == MLM else self.budget  # no label is used there
+        return self.folder / f"{step}-{run}{budget}-{which}.json"
 
-SHORT = {"max_tokens": 256}
-SELF = tuple(("adapted", None, seed) for seed in (42, 43, 44))
-MPNET = (("teacher", "mpnet", 42),)
-FIRST = 14_000
-STEPS = {
-    "plain": Step(),
-    "best_epoch": Step({"best_epoch": True}),
-    "long_to_short": Step({"shuffled": False, "best_epoch": True}),
-    "short": Step(SHORT),
-    "short_slow": Step({**SHORT, "learning_rate": 5e-5}),
-    "short_fast": Step({**SHORT, "learning_rate": 2e-4}),
-    "short_fast_averaged": Step({**SHORT, "learning_rate": 2e-4, "averaging": 0.99}),
-    "short_fast_layers": Step({**SHORT, "learning_rate": 2e-4, "layer_decay": 0.8}),
-    "short_long_to_short": Step({**SHORT, "shuffled": False}),
-    "short_usual": Step({**SHORT, "usual": True}),
-    "short_head": Step({**SHORT, "tail": False}),
-    "middle": Step({"max_tokens": 384}),
-    "adapted_short": Step(SHORT, MLM),
-    "adapted": Step({}, MLM),
-    "self_taught": Step({**SHORT, "epochs": 2}, MLM, SELF),
-    "self_taught_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "self_taught"),
-    "teacher": Step({**SHORT, "epochs": 2}),
-    "taught_few": Step({**SHORT, "epochs": 2}, MLM, MPNET, FIRST),
-    "taught_few_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "taught_few"),
-    "taught": Step({**SHORT, "epochs": 2}, MLM, MPNET),
-    "taught_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "taught"),
-}
+    def pretrain(self) -> Path:
+        """Go on pretraining the backbone on the reviews without labels."""
+        texts, counts = load_unlabelled(self.settings, self.reviews)
+        path = self.path(MLM, f"seed{MLM_SEED}")
+        backbone = load_backbone(self.settings.backbone)
+        result = adapt(path.with_suffix(""), backbone, texts, MLM_SEED)
+        return write_json(path, self.reviews.provenance | {"unlabelled": counts} | result)
 
-WORDS = {
-    "learning_rate": "learning rate {:g}",
-    "epochs": "{} epochs",
-    "batch_size": "batches of {}",
-    "max_tokens": "{} tokens",
-    "layer_decay": "each layer at {:g} of the rate above",
-    "averaging": "weights averaged ({:g})",
-}
+    def count_words(self) -> Path:
+        """The baseline of notebook 02 with this label budget, chosen on validation and scored."""
+        model, by_strength = choose_baseline(self.reviews.train, self.reviews.validation)
+        positive = model.predict_proba(self.reviews.test["text"])[:, 1]
+        result = {
+            **self.reviews.provenance,
+            "training_sha256": self.reviews.training_sha256,
+            "labels": self.settings.labels,
+            "C": max(by_strength, key=by_strength.get),
+            "validation_accuracy": max(by_strength.values()),
+            "test": report(self.reviews.test["label"].to_numpy(), positive),
+            "versions": versions(),
+        }
+        return write_json(self.path(TFIDF, f"seed{self.settings.seed}"), result)
 
+    def label(self, step: str, count: int) -> Path:
+        """Label reviews that have none with the model of a step."""
+        texts, counts = load_unlabelled(self.settings, self.reviews)
+        path = self.path(step, f"seed{self.settings.seed}")
+        classifier, trained = self.trained(path)
+        path = path.with_name(f"{path.stem}-labels.npz")
+        about = {"unlabelled": counts, "model_sha256": trained["model_sha256"]}
+        labelled = label_softly(classifier, texts, count, path, about)
+        result = {
+            **self.reviews.provenance,
+            **about,
+            "labels_sha256": sha256(path),
+            "labelled": len(labelled["labels"]),
+            "minutes": round(labelled["seconds"] / 60, 2),
+            "versions": versions(),
+        }
+        return write_json(path.with_suffix(".json"), result)
 
-def recipe_of(result: dict) -> Recipe:
-    """The recipe of a result; older results do not name what was added to it since."""
-    return Recipe(**{"shuffled": False, "best_epoch": True, **result["recipe"]})
+    def trained(self, path: Path):
+        """The model of a finished step, and its result."""
+        if not path.exists():
+            raise InputError(f"{path.name} is missing: run that step with its seed first.")
+        return load_trained(Run(path.with_suffix("")))
 
-
-def step_of(path: Path) -> Step:
-    """The step whose result a file is."""
-    return STEPS.get(path.name.split("-")[0], Step())
-
-
-def describe(recipe: Recipe, step: Step) -> str:
-    """What tells one training of the research from another: its rate, tokens, what is unusual."""
-    usual = Recipe(learning_rate=0.0, seed=0, max_tokens=0)
-    parts = [words.format(value) for name, words in WORDS.items()
-             if (value := getattr(recipe, name)) != getattr(usual, name)]  # fmt: skip
-    parts += [] if recipe.tail else ["the head of a long review only"]
-    parts += ["the epoch that validation prefers"] if recipe.best_epoch else []
-    parts += ["in the usual way: fp32, attention dropout, random batches"] if recipe.usual else []
-    parts += [] if recipe.shuffled else ["batches from long to short"]
-    if step.start:
-        parts.append("pretrained further" if step.start == MLM else f"after {step.start}")
-    if step.teachers:
-        names = sorted({teacher for teacher, _, _ in step.teachers})
-        parts.append(f"taught by {len(step.teachers)} x {' and '.join(names)}")
-    return ", ".join(parts)
-
-
-def cross_validated(dataset: str = "imdb-minilm") -> str:
-    """One row a recipe that was cross-validated, by its last epoch, as Markdown, the best last."""
-    found: dict[str, list[dict]] = {}
-    for path in sorted(FOLDER.glob(f"*-{dataset}-fold*.json")):
-        result = json.loads(path.read_text())
-        recipe = replace(recipe_of(result), best_epoch=False)
-        name = describe(recipe, step_of(path))
-        if "best_epoch" not in result["recipe"]:
-            name += ", in an earlier order of batches"
-        found.setdefault(name, []).append(result)
-    rows = []
-    for recipe, results in found.items():
-        last = [result["validation"][-1] for result in results]
-        accuracy = [epoch["accuracy"] for epoch in last]
-        mean, reviews = np.mean(accuracy), sum(result["validation_reviews"] for result in results)
-        half = 1.96 * np.sqrt(mean * (1 - mean) / reviews)
-        each = ", ".join(f"{value:.1%}" for value in accuracy)
-        loss = np.mean([epoch["loss"] for epoch in last])
-        rows.append((mean, f"| {recipe} | {each} | {mean:.1%} ± {100 * half:.1f} | {loss:.3f} |"))
-    head = "| recipe | accuracy of each fold | mean, 95% interval | loss |"
-    return "\n".join([head, "|---|---|---|---|", *(row for _, row in sorted(rows))])
-
-
-def by_epoch(dataset: str = "imdb-minilm") -> str:
-    """Mean validation accuracy after each epoch, over all trainings, in a sentence."""
-    main = json.loads((ROOT / "artifacts" / dataset / "results" / "training.json").read_text())
-    others = (json.loads(path.read_text()) for path in FOLDER.glob(f"*-{dataset}-*.json"))
-    trained = [main, *(result for result in others if "validation" in result)]
-    # A training of which two epochs were kept is one training: its losses are the same.
-    histories = {
-        tuple((epoch["loss"], epoch["accuracy"]) for epoch in result["validation"]): result
-        for result in trained
-    }
-    histories = [[accuracy for _, accuracy in history] for history in histories]
-    histories = np.array([history for history in histories if len(history) == 3])
-    means = ", ".join(f"{mean:.1%}" for mean in histories.mean(0))
-    last = int((histories.argmax(1) == 2).sum())
-    return (
-        f"Over the {len(histories)} trainings here, validation accuracy after each of three epochs "
-        f"was {means} in the mean; the last epoch was the best of its training {last} times."
-    )
-
-
-def scored(run: str = "imdb-minilm") -> str:
-    """One row a seed that was scored on the test, and each recipe's mean ± sample s.d."""
-    main = Run(ROOT / "artifacts" / run)
-    trained = main.load("training")
-    found = {describe(recipe_of(trained), Step()): [(trained, main.load("evaluation")["model"])]}
-    for path in sorted(FOLDER.glob(f"*-{run}-seed*.json")):
-        result = json.loads(path.read_text())
-        if "test" in result and result["fingerprint"] != trained["fingerprint"]:
-            recipe = describe(recipe_of(result), step_of(path))
-            found.setdefault(recipe, []).append((result, result["test"]))
-    lines = [
-        "| recipe | seed | precision | epochs on validation | kept | test accuracy | F1 |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for recipe, rows in found.items():
-        values = {"accuracy": [], "f1": []}
-        for result, test in sorted(rows, key=lambda row: row[0]["recipe"]["seed"]):
-            cells = []
-            for metric, of_all in values.items():
-                value, (low, high) = test["metrics"][metric].values()
-                of_all.append(value)
-                cells.append(f"{value:.4f} [{low:.3f}, {high:.3f}]")
-            epochs = ", ".join(f"{epoch['accuracy']:.1%}" for epoch in result["validation"])
-            about = [recipe, result["recipe"]["seed"], result["versions"]["precision"], epochs]
-            lines.append(f"| {' | '.join(map(str, [*about, result['kept_epoch'], *cells]))} |")
-        if len(rows) > 1:
-            spread = [f"{np.mean(x):.4f} ± {np.std(x, ddof=1):.4f}" for x in values.values()]
-            lines.append(f"| {recipe} | mean ± s.d. | | | | {' | '.join(spread)} |")
-    return "\n".join(lines)
-
-
-def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-minilm")) -> str:
-    """Our way of training against the usual notebook's, on the folds that both were trained on.
-
-    The interval is of paired answers: where two models differ on a review, exactly one is right.
-    """
-    lines = [
-        "| reviews | folds | the usual way | ours | difference, 95% interval |",
-        "|---|---|---|---|---|",
-    ]
-    for dataset in datasets:
-        usual = sorted(FOLDER.glob(f"short_usual-{dataset}-fold*.json"))
-        if not usual:
-            continue
-        pairs = [
-            [json.loads(path.read_text()) for path in (theirs, _ours(theirs))] for theirs in usual
-        ]
-        served = [[result["validation_as_served"] for result in pair] for pair in pairs]
-        answers = [[np.array(x["probabilities"]) >= 0.5 for x in pair] for pair in served]
-        reviews = sum(len(theirs) for theirs, _ in answers)
-        right = np.sum([[x["accuracy"] * len(a) for x, a in zip(*both, strict=True)]
-                        for both in zip(served, answers, strict=True)], axis=0)  # fmt: skip
-        differ = sum(int((theirs != ours).sum()) for theirs, ours in answers)
-        gain = (right[1] - right[0]) / reviews
-        half = 1.96 * np.sqrt(differ - reviews * gain**2) / reviews
-        lines.append(
-            f"| {pairs[0][0]['dataset']} | {len(pairs)} | {right[0] / reviews:.1%} "
-            f"| {right[1] / reviews:.1%} | {100 * gain:+.1f} ± {100 * half:.1f} points |"
+    def backbone(self, step: Step) -> Backbone:
+        """What the step starts from."""
+        backbone = load_backbone(self.settings.backbone)
+        if step.start is None:
+            return backbone
+        path = self.path(step.start, f"seed{MLM_SEED if step.start == MLM else self.settings.seed}")
+        if not path.exists():
+            raise InputError(f"{path.name} is missing: run scripts/research.py {step.start} first.")
+        if step.start == MLM:
+            pretrained = load_backbone(str(path.with_suffix("") / "model"))
+            return replace(backbone, weights=pretrained.weights)
+        model = self.trained(path)[0].model
+        encoder, head = (
+            {name: value.cpu() for name, value in part.state_dict().items()}
+            for part in (model.base_model, model.head)
         )
-    return "\n".join(lines)
+        return replace(backbone, weights=encoder, head=head)
+
+    def history(self, name: str, recipe: Recipe, reviews: Reviews) -> list[str]:
+        """What was done to the pretrained encoder, step by step, for the card of a model."""
+        step, earlier = STEPS[name], []
+        if step.start == MLM:
+            texts = json.loads(self.path(MLM, f"seed{MLM_SEED}").read_text())["reviews"]
+            earlier = [f"masked language modelling on {texts:,} reviews without their labels"]
+        elif step.start:
+            start = Run(self.path(step.start, f"seed{recipe.seed}").with_suffix(""))
+            earlier = start.load("training")["history"]
+        soft = f", on {reviews.softly_labelled:,} of their reviews" if step.teachers else ""
+        return [*earlier, f"{name}: {describe(recipe, replace(step, start=None))}{soft}"]
+
+    def train(self, name: str, fold: int | None, score: bool) -> Path:
+        """Train or resume, score if asked to, and return the JSON of this step's seed or fold."""
+        step, reviews = STEPS[name], self.reviews
+        if fold is not None:
+            if step.teachers or step.start not in (None, MLM):
+                raise InputError(f"{name} learns from models that saw every fold: give no --folds.")
+            reviews = reviews.fold(fold)
+        if step.teachers:
+            texts, _ = load_unlabelled(self.settings, self.reviews)
+            found = [self.path(teacher, f"seed{seed}", backbone)
+                     for teacher, backbone, seed in step.teachers]  # fmt: skip
+            labels = [path.with_name(f"{path.stem}-labels.npz") for path in found]
+            reviews = with_soft_labels(reviews, texts, step.unlabelled or len(texts), labels)
+        path = self.path(name, f"seed{self.settings.seed}" if fold is None else f"fold{fold}")
+        run = Run(path.with_suffix(""))
+        backbone = self.backbone(step)
+        recipe = replace(Recipe(backbone.learning_rate, self.settings.seed), **step.changes)
+        old = json.loads(path.read_text()) if path.exists() else {}
+        same = old.get("fingerprint") == fingerprint(backbone, reviews, recipe)
+        known = old if same else {}
+        if "validation_as_served" in known and ("test" in known or not score):
+            return path
+        if score:  # before the work begins: it may be missing
+            baseline = Run.of(self.settings, reviews.name).load(
+                "baseline", split_sha256=self.reviews.split_sha256
+            )
+        model = build_model(backbone, self.settings.seed)
+        trainer = make_trainer(run, model, backbone, reviews, recipe)
+        history = self.history(name, recipe, reviews)
+        trained = fine_tune(run, trainer, backbone, reviews, recipe, step=name, history=history)
+        result = {**known, **trained}
+        del result["training_loss"]
+        classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)
+        found = classifier.probabilities(reviews.validation["text"].tolist())
+        result["validation_as_served"] = {  # up to 512 tokens, however many were trained on
+            "accuracy": metrics(reviews.validation["label"], found)["accuracy"],
+            "probabilities": rounded(found),
+        }
+        if score and "test" not in known:
+            result |= test_results(run, reviews, found, baseline)
+        return write_json(path, result)
 
 
-def _ours(usual: Path) -> Path:
-    return usual.with_name(usual.name.replace("short_usual", "short"))
+def test_results(run: Run, reviews: Reviews, validation: np.ndarray, baseline: dict) -> dict:
+    """The test's metrics, and where bf16 was computed what that changed on validation.
+
+    What a card says of the model is saved in its run, as the notebooks do for theirs.
+    """
+    classifier, trained = load_trained(run)
+    probabilities = predict_test(run, reviews, classifier, trained)
+    found = evaluate(run, reviews, probabilities, trained, baseline)
+    calibrate(run, reviews, validation, probabilities)
+    copies = {}
+    if classifier.model.config.model_type == "distilbert":  # the teacher is not exported
+        copies = measure(run, classifier, trained, reviews.validation)
+    return {
+        "test": found["model"],
+        "predicting_minutes": found["minutes"],
+        "predictions_sha256": hashlib.sha256(probabilities.tobytes()).hexdigest(),
+        **({"bf16": copies["bf16"]} if "bf16" in copies else {}),
+    }

@@ -83,4 +83,5 @@ def with_soft_labels(
     taught = texts.assign(probability=positive, label=(positive >= 0.5).astype(int))
     gold = reviews.train.assign(probability=reviews.train["label"].astype(float))
     columns = ["text", "hash", "label", "probability"]
-    return replace(reviews, train=pd.concat([gold, taught])[columns].reset_index(drop=True))
+    train = pd.concat([gold, taught])[columns].reset_index(drop=True)
+    return replace(reviews, train=train, softly_labelled=len(taught))

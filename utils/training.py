@@ -29,9 +29,11 @@ RESULT = "training.json"  # beside the weights that it is of
 
 
 def fine_tune(
-    run: Run, trainer: Trainer, backbone: Backbone, reviews: Reviews, recipe: Recipe
+    run: Run, trainer: Trainer, backbone: Backbone, reviews: Reviews, recipe: Recipe, **about
 ) -> dict:
     """Train, or resume from the last checkpoint, and save the model and the result.
+
+    `about` is what else the result is to say.
 
     A training with the same fingerprint that is finished is not repeated. Returns the result as
     saved in `results/training.json`. Of several processes only the first one writes. Raises
@@ -40,7 +42,7 @@ def fine_tune(
     writes = trainer.is_world_process_zero()
     folder = Path(trainer.args.output_dir)
     key = folder.name
-    about = {
+    about |= {
         **reviews.provenance,
         "training_sha256": reviews.training_sha256,
         "seed": recipe.seed,
@@ -83,7 +85,8 @@ def fine_tune(
         "parameters": trainer.model.num_parameters(),
         "fingerprint": key,
         "recipe": asdict(recipe),
-        "train_reviews": len(reviews.train),
+        "train_reviews": len(reviews.train) - reviews.softly_labelled,
+        "softly_labelled_reviews": reviews.softly_labelled,
         "validation_reviews": len(reviews.validation),
         "tokens_per_epoch": sum(trainer.train_dataset["length"]),
         "minutes": minutes,

@@ -1,0 +1,122 @@
+"""The research's trainings as tables: by fold, by seed, by epoch, and against the usual way."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from utils.results import Run
+from utils.settings import ROOT
+from utils.steps import Step, describe, recipe_of, step_of
+
+FOLDER = ROOT / "artifacts" / "research"
+
+
+def cross_validated(dataset: str = "imdb-minilm") -> str:
+    """One row a recipe that was cross-validated, by its last epoch, as Markdown, the best last."""
+    found: dict[str, list[dict]] = {}
+    for path in sorted(FOLDER.glob(f"*-{dataset}-fold*.json")):
+        result = json.loads(path.read_text())
+        recipe = replace(recipe_of(result), best_epoch=False)
+        name = describe(recipe, step_of(path))
+        if "best_epoch" not in result["recipe"]:
+            name += ", in an earlier order of batches"
+        found.setdefault(name, []).append(result)
+    rows = []
+    for recipe, results in found.items():
+        last = [result["validation"][-1] for result in results]
+        accuracy = [epoch["accuracy"] for epoch in last]
+        mean, reviews = np.mean(accuracy), sum(result["validation_reviews"] for result in results)
+        half = 1.96 * np.sqrt(mean * (1 - mean) / reviews)
+        each = ", ".join(f"{value:.1%}" for value in accuracy)
+        loss = np.mean([epoch["loss"] for epoch in last])
+        rows.append((mean, f"| {recipe} | {each} | {mean:.1%} ± {100 * half:.1f} | {loss:.3f} |"))
+    head = "| recipe | accuracy of each fold | mean, 95% interval | loss |"
+    return "\n".join([head, "|---|---|---|---|", *(row for _, row in sorted(rows))])
+
+
+def by_epoch(dataset: str = "imdb-minilm") -> str:
+    """Mean validation accuracy after each epoch, over all trainings, in a sentence."""
+    main = json.loads((ROOT / "artifacts" / dataset / "results" / "training.json").read_text())
+    others = (json.loads(path.read_text()) for path in FOLDER.glob(f"*-{dataset}-*.json"))
+    trained = [main, *(result for result in others if "validation" in result)]
+    # A training of which two epochs were kept is one training: its losses are the same.
+    histories = {
+        tuple((epoch["loss"], epoch["accuracy"]) for epoch in result["validation"]): result
+        for result in trained
+    }
+    histories = [[accuracy for _, accuracy in history] for history in histories]
+    histories = np.array([history for history in histories if len(history) == 3])
+    means = ", ".join(f"{mean:.1%}" for mean in histories.mean(0))
+    last = int((histories.argmax(1) == 2).sum())
+    return (
+        f"Over the {len(histories)} trainings here, validation accuracy after each of three epochs "
+        f"was {means} in the mean; the last epoch was the best of its training {last} times."
+    )
+
+
+def scored(run: str = "imdb-minilm") -> str:
+    """One row a seed that was scored on the test, and each recipe's mean ± sample s.d."""
+    main = Run(ROOT / "artifacts" / run)
+    trained = main.load("training")
+    found = {describe(recipe_of(trained), Step()): [(trained, main.load("evaluation")["model"])]}
+    for path in sorted(FOLDER.glob(f"*-{run}-seed*.json")):
+        result = json.loads(path.read_text())
+        if "test" in result and result["fingerprint"] != trained["fingerprint"]:
+            recipe = describe(recipe_of(result), step_of(path))
+            found.setdefault(recipe, []).append((result, result["test"]))
+    lines = [
+        "| recipe | seed | precision | epochs on validation | kept | test accuracy | F1 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for recipe, rows in found.items():
+        values = {"accuracy": [], "f1": []}
+        for result, test in sorted(rows, key=lambda row: row[0]["recipe"]["seed"]):
+            cells = []
+            for metric, of_all in values.items():
+                value, (low, high) = test["metrics"][metric].values()
+                of_all.append(value)
+                cells.append(f"{value:.4f} [{low:.3f}, {high:.3f}]")
+            epochs = ", ".join(f"{epoch['accuracy']:.1%}" for epoch in result["validation"])
+            about = [recipe, result["recipe"]["seed"], result["versions"]["precision"], epochs]
+            lines.append(f"| {' | '.join(map(str, [*about, result['kept_epoch'], *cells]))} |")
+        if len(rows) > 1:
+            spread = [f"{np.mean(x):.4f} ± {np.std(x, ddof=1):.4f}" for x in values.values()]
+            lines.append(f"| {recipe} | mean ± s.d. | | | | {' | '.join(spread)} |")
+    return "\n".join(lines)
+
+
+def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-minilm")) -> str:
+    """Our way of training against the usual notebook's, on the folds that both were trained on.
+
+    The interval is of paired answers: where two models differ on a review, exactly one is right.
+    """
+    lines = [
+        "| reviews | folds | the usual way | ours | difference, 95% interval |",
+        "|---|---|---|---|---|",
+    ]
+    for dataset in datasets:
+        usual = sorted(FOLDER.glob(f"short_usual-{dataset}-fold*.json"))
+        if not usual:
+            continue
+        pairs = [
+            [json.loads(path.read_text()) for path in (theirs, _ours(theirs))] for theirs in usual
+        ]
+        served = [[result["validation_as_served"] for result in pair] for pair in pairs]
+        answers = [[np.array(x["probabilities"]) >= 0.5 for x in pair] for pair in served]
+        reviews = sum(len(theirs) for theirs, _ in answers)
+        right = np.sum([[x["accuracy"] * len(a) for x, a in zip(*both, strict=True)]
+                        for both in zip(served, answers, strict=True)], axis=0)  # fmt: skip
+        differ = sum(int((theirs != ours).sum()) for theirs, ours in answers)
+        gain = (right[1] - right[0]) / reviews
+        half = 1.96 * np.sqrt(differ - reviews * gain**2) / reviews
+        lines.append(
+            f"| {pairs[0][0]['dataset']} | {len(pairs)} | {right[0] / reviews:.1%} "
+            f"| {right[1] / reviews:.1%} | {100 * gain:+.1f} ± {100 * half:.1f} points |"
+        )
+    return "\n".join(lines)
+
+
+def _ours(usual: Path) -> Path:
+    return usual.with_name(usual.name.replace("short_usual", "short"))

@@ -1,0 +1,90 @@
+"""The steps of the research: what each changes in the main recipe."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from utils.recipe import Recipe
+
+TFIDF = "tfidf"  # the baseline, for the learning curve
+MLM = "mlm"  # the step that pretrains the backbone further, without labels
+MLM_SEED = 42  # one for all seeds of fine-tuning
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step changes in the main recipe, what it starts from and whose labels it learns.
+
+    `start` is an earlier step, of the same seed, or MLM. Each of the `teachers`, a step, backbone
+    (None: the same) and seed, gives a probability to each of the first `unlabelled` reviews; their
+    mean is learnt, together with the labelled reviews.
+    """
+
+    changes: dict = field(default_factory=dict)
+    start: str | None = None
+    teachers: tuple[tuple[str, str | None, int], ...] = ()
+    unlabelled: int | None = None
+
+
+SHORT = {"max_tokens": 256}
+SELF = tuple(("adapted", None, seed) for seed in (42, 43, 44))
+MPNET = (("teacher", "mpnet", 42),)
+FIRST = 14_000
+STEPS = {
+    "plain": Step(),
+    "best_epoch": Step({"best_epoch": True}),
+    "long_to_short": Step({"shuffled": False, "best_epoch": True}),
+    "short": Step(SHORT),
+    "short_slow": Step({**SHORT, "learning_rate": 5e-5}),
+    "short_fast": Step({**SHORT, "learning_rate": 2e-4}),
+    "short_fast_averaged": Step({**SHORT, "learning_rate": 2e-4, "averaging": 0.99}),
+    "short_fast_layers": Step({**SHORT, "learning_rate": 2e-4, "layer_decay": 0.8}),
+    "short_long_to_short": Step({**SHORT, "shuffled": False}),
+    "short_usual": Step({**SHORT, "usual": True}),
+    "short_head": Step({**SHORT, "tail": False}),
+    "middle": Step({"max_tokens": 384}),
+    "adapted_short": Step(SHORT, MLM),
+    "adapted": Step({}, MLM),
+    "self_taught": Step({**SHORT, "epochs": 2}, MLM, SELF),
+    "self_taught_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "self_taught"),
+    "teacher": Step({**SHORT, "epochs": 2}),
+    "taught_few": Step({**SHORT, "epochs": 2}, MLM, MPNET, FIRST),
+    "taught_few_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "taught_few"),
+    "taught": Step({**SHORT, "epochs": 2}, MLM, MPNET),
+    "taught_gold": Step({"epochs": 2, "learning_rate": 3e-5}, "taught"),
+}
+
+WORDS = {
+    "learning_rate": "learning rate {:g}",
+    "epochs": "{} epochs",
+    "batch_size": "batches of {}",
+    "max_tokens": "{} tokens",
+    "layer_decay": "each layer at {:g} of the rate above",
+    "averaging": "weights averaged ({:g})",
+}
+
+
+def recipe_of(result: dict) -> Recipe:
+    """The recipe of a result; older results do not name what was added to it since."""
+    return Recipe(**{"shuffled": False, "best_epoch": True, **result["recipe"]})
+
+
+def step_of(path: Path) -> Step:
+    """The step whose result a file is."""
+    return STEPS.get(path.name.split("-")[0], Step())
+
+
+def describe(recipe: Recipe, step: Step) -> str:
+    """What tells one training of the research from another: its rate, tokens, what is unusual."""
+    usual = Recipe(learning_rate=0.0, seed=0, max_tokens=0)
+    parts = [words.format(value) for name, words in WORDS.items()
+             if (value := getattr(recipe, name)) != getattr(usual, name)]  # fmt: skip
+    parts += [] if recipe.tail else ["the head of a long review only"]
+    parts += ["the epoch that validation prefers"] if recipe.best_epoch else []
+    parts += ["in the usual way: fp32, attention dropout, random batches"] if recipe.usual else []
+    parts += [] if recipe.shuffled else ["batches from long to short"]
+    if step.start:
+        parts.append("pretrained further" if step.start == MLM else f"after {step.start}")
+    if step.teachers:
+        names = sorted({teacher for teacher, _, _ in step.teachers})
+        parts.append(f"taught by {len(step.teachers)} x {' and '.join(names)}")
+    return ", ".join(parts)
