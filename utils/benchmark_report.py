@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from utils.benchmark import review_lengths
 from utils.figures import GREY, OURS
 
 AIMS = {"22M": 12, "66M": 8, "predicting": 4}  # times the usual recipe, or the pipeline
@@ -194,6 +195,9 @@ def _growth(result: dict) -> list[str]:
             f"{what}: {taken:.0f} min at this speed; at the measured peak of {peak:,.0f} GFLOP/s "
             f"the matrix products alone are {least:.0f} min."
         )
+    tokens = np.array(review_lengths(2000))
+    saved = 1 - np.minimum(tokens, 384).sum() / tokens.sum()
+    lines += ["", f"Reading at most 384 tokens of a review, not 512, saves {saved:.0%} of IMDB's."]
     return lines
 
 
