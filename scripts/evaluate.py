@@ -19,12 +19,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from utils import InputError, pairs
-from utils.attribution import STEPS, integrate, without_words
+from utils.attribution import STEPS, count_words, integrate, without_words
 from utils.baseline import fit_baseline
 from utils.data import Reviews, load_reviews
-from utils.evaluation import evaluate_elsewhere, share, worst_errors
+from utils.evaluation import evaluate_elsewhere, mcnemar, share, worst_errors
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.labels import rank_labels
@@ -35,6 +36,7 @@ from utils.training import load_trained
 EXPLAINED = 100  # test reviews whose words are removed
 SHOWN = 3  # right and wrong ones that are shown
 REMOVED = (1, 3, 5, 10)  # words
+REMOVERS = ("strongest", "TF-IDF", "random")  # whose words
 
 
 def main() -> None:
@@ -81,8 +83,8 @@ def main() -> None:
             if other.reviews_sha256 == reviews.reviews_sha256:
                 raise InputError(f"--also {arguments.also}: these are the reviews of SOURCE.")
             found = evaluate_elsewhere(other, models, known)
-            save(run, f"on_{other.name}", about | found)
-        save(run, "explanations", about | explanations(run, reviews, classifier, trained))
+            save(run, f"on_{other.name}", about | {"name": other.name} | found)
+        save(run, "explanations", about | explanations(run, reviews, classifier, baseline, trained))
         save(run, "labels", about | rank_labels(run, reviews))
     except InputError as error:
         sys.exit(f"error: {error}")
@@ -103,13 +105,21 @@ def own_pairs(models: dict[str, pairs.Predict]) -> dict:
             row[name] = {"before": round(float(found.before), 4),
                          "after": round(float(found.after), 4),
                          "passed": bool(found.passed)}  # fmt: skip
+    ours, theirs = (frame["passed"].to_numpy().astype(float) for frame in scored.values())
     return {
         "by_kind": {name: pairs.passed_by_kind(frame) for name, frame in scored.items()},
+        "first_right": {
+            name: share(int((frame["before"] >= 0.5).sum()), len(frame))
+            for name, frame in scored.items()
+        },
+        "mcnemar": mcnemar(np.ones(len(own), dtype=int), ours, theirs),
         "pairs": rows,
     }
 
 
-def explanations(run: Run, reviews: Reviews, classifier: Classifier, trained: dict) -> dict:
+def explanations(
+    run: Run, reviews: Reviews, classifier: Classifier, baseline: Pipeline, trained: dict
+) -> dict:
     """Words with their weights for some reviews, and what removing the strongest words does."""
     saved = run.load("predictions", split_sha256=reviews.split_sha256,
                      model_sha256=trained["model_sha256"])  # fmt: skip
@@ -119,7 +129,7 @@ def explanations(run: Run, reviews: Reviews, classifier: Classifier, trained: di
     right = ((probabilities >= 0.5) == labels) & short
     shown = np.random.default_rng(0).permutation(np.flatnonzero(right))[:SHOWN].tolist()
     wrong = worst_errors(reviews, probabilities, len(labels)).index
-    shown += [int(row) for row in wrong if short[row]][:SHOWN]
+    shown += [int(row) for row in wrong if short[row]][:SHOWN]  # of either class, the worst
     cases = []
     for row in shown:
         words, error = integrate(classifier, reviews.test["text"].iloc[row])
@@ -132,24 +142,30 @@ def explanations(run: Run, reviews: Reviews, classifier: Classifier, trained: di
         })  # fmt: skip
 
     drawn = np.random.default_rng(1).permutation(len(labels))[:EXPLAINED]
-    errors, edited = [], {count: ([], []) for count in REMOVED}
+    errors = []
+    edited = {count: {name: [] for name in REMOVERS} for count in REMOVED}
     for number, row in enumerate(drawn):
         words, error = integrate(classifier, reviews.test["text"].iloc[row])
         errors.append(error)
         push = 1 if probabilities[row] >= 0.5 else -1
+        weights = {
+            "strongest": [word.weight or 0.0 for word in words],
+            "TF-IDF": count_words(baseline, words),
+            "random": np.random.default_rng(number).random(len(words)).tolist(),
+        }
         for count, texts in edited.items():
-            for part, text in zip(texts, without_words(words, push, count, number), strict=True):
-                part.append(text)
+            for name, part in texts.items():
+                part.append(without_words(words, weights[name], push, count))
         if (number + 1) % 10 == 0:
             print(f"{number + 1} of {EXPLAINED} reviews explained", flush=True)
     answers = probabilities[drawn] >= 0.5
     flips = {}
-    for count, (strongest, random) in edited.items():
+    for count, by_name in edited.items():
         flips[str(count)] = {
             name: share(
                 int(((classifier.probabilities(texts) >= 0.5) != answers).sum()), len(drawn)
             )
-            for name, texts in (("strongest", strongest), ("random", random))
+            for name, texts in by_name.items()
         }
     return {
         "steps": STEPS,

@@ -55,7 +55,7 @@ def test_the_calibration_error_is_the_mean_gap_of_the_bins():
     # Six answers of 90%, of which five are right, and two of 60%, both right.
     bins = reliability(labels, probabilities)
     assert [part["reviews"] for part in bins] == [2, 6]
-    assert [round(part["accuracy"], 3) for part in bins] == [1.0, 0.833]
+    assert [round(part["share"], 3) for part in bins] == [1.0, 0.833]
     expected = (2 * 0.4 + 6 * (0.9 - 5 / 6)) / 8
     assert calibration_error(labels, probabilities)["value"] == pytest.approx(expected)
 
@@ -89,8 +89,8 @@ def test_groups_by_length_are_of_equal_size_and_groups_by_loss_tell_what_was_cut
     ("row", "baseline", "shortened", "kind"),
     [
         ({"label": 1, "rating": 7, "text": "x"}, 0.0, True, "middling stars"),
-        ({"label": 1, "rating": 9, "text": "x"}, 0.2, True, "its words say otherwise"),
-        ({"label": 0, "rating": 1, "text": "x"}, 0.8, False, "its words say otherwise"),
+        ({"label": 1, "rating": 9, "text": "x"}, 0.2, True, "the baseline is wrong too"),
+        ({"label": 0, "rating": 1, "text": "x"}, 0.8, False, "the baseline is wrong too"),
         ({"label": 0, "text": "x"}, 0.6, True, "part of it was cut"),
         ({"label": 0, "text": "But yet. However, so"}, 0.6, False, "it turns around"),
         ({"label": 0, "text": "butter, yeti"}, 0.6, False, "none of these"),
@@ -102,10 +102,24 @@ def test_a_review_gets_the_first_kind_whose_rule_holds(row, baseline, shortened,
 
 def test_accuracy_is_told_in_the_groups_own_order():
     lost = by_loss(Tokens([[0] * 512] * 2 + [[0]], [2000, 600, 1]))
-    found = accuracy_by(lost, np.array([False, True, True]))
-    assert [(row["group"], row["share"]) for row in found] == [
-        ("nothing", 1.0), ("up to a quarter", 1.0), ("more than half", 0.0),
+    right = {"ours": np.array([False, True, True]), "theirs": np.array([True, True, False])}
+    found = accuracy_by(lost, right)["groups"]
+    shares = [
+        (row["group"], *(model["share"] for model in row["models"].values())) for row in found
+    ]
+    assert shares == [
+        ("nothing", 1.0, 0.0), ("up to a quarter", 1.0, 1.0), ("more than half", 0.0, 1.0),
     ]  # fmt: skip
+
+
+def test_groups_that_differ_by_chance_are_told_from_those_that_do_not():
+    groups = pd.Series(["a", "b"] * 500)
+    uneven = np.arange(1000) % 10 != 0  # all errors in a, 20% of it
+    found = accuracy_by(groups, {"ours": uneven})
+    assert found["p_value"] < 1e-10
+    found = accuracy_by(groups, {"ours": np.arange(1000) % 5 != 0})  # 20% of either
+    assert found["p_value"] > 0.5
+    assert accuracy_by(groups, {"ours": np.ones(1000, dtype=bool)})["p_value"] is None
 
 
 def test_a_temperature_is_left_alone_where_validation_cannot_tell():
@@ -121,6 +135,9 @@ def test_small_tests_rank_two_close_models_wrongly_and_large_ones_do_not():
     found = small_tests(labels, ours, theirs)
     assert found["100"]["ranked_wrongly"] > 0.2
     assert found["3000"]["ranked_wrongly"] < 0.02
+    # At 3,000 about 330 and 270 differ: (330 - 270) / sqrt(600) is 2.45, of which 1.96 are needed.
+    assert found["3000"]["found"] == pytest.approx(0.68, abs=0.03)
+    assert found["300"]["found"] < 0.15
     low, high = found["300"]["accuracy_range"]
     assert (low, high) == pytest.approx((0.9 - 0.034, 0.9 + 0.034), abs=0.005)
     # Whichever is called ours.
@@ -158,7 +175,10 @@ def test_a_pair_is_passed_only_where_both_answers_are_as_expected():
     answers = np.array([*frame["before"], *frame["after"]])
     found = score_pairs(frame.drop(columns=["before", "after"]), lambda texts: answers)
     assert found["passed"].tolist() == frame["passed"].tolist()
-    assert passed_by_kind(found)["all"]["share"] == pytest.approx(6 / 10)
+    parts = passed_by_kind(found)
+    assert parts["all"]["share"] == pytest.approx(6 / 10)
+    assert (parts["flip"]["share"], parts["flip"]["reviews"]) == (0.5, 4)
+    assert (parts["keep"]["share"], parts["keep"]["reviews"]) == (pytest.approx(4 / 6), 6)
 
 
 def published(folder, name: str, rows: list[tuple[str, str]]):

@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from utils.data import Reviews
 from utils.evaluation import (
+    auc_interval,
     confusion,
     evaluate,
     intervals,
@@ -66,6 +68,23 @@ def test_mcnemar_counts_only_where_the_models_differ():
     assert (found["only_ours"], found["only_theirs"]) == (15, 5)
     assert found["p_value"] == pytest.approx(0.0414, abs=1e-4)  # two-sided binomial, 15 of 20
     assert mcnemar(labels, ours, ours)["p_value"] == 1
+    # The gain is the mean of 15 times +1, 5 times -1 and 10 times 0.
+    each = np.r_[np.zeros(10), np.ones(15), -np.ones(5)]
+    half = 1.96 * each.std() / np.sqrt(30)
+    assert found["gain"] == pytest.approx(1 / 3)
+    assert found["gain_interval"] == pytest.approx([1 / 3 - half, 1 / 3 + half])
+
+
+def test_the_interval_of_the_roc_area_is_that_of_resampled_reviews():
+    random = np.random.default_rng(0)
+    labels = random.integers(2, size=600)
+    scores = labels + random.normal(size=600)
+    drawn = []
+    for _ in range(600):
+        rows = random.integers(600, size=600)
+        drawn.append(roc_auc_score(labels[rows], scores[rows]))
+    expected = np.percentile(drawn, [2.5, 97.5])
+    assert auc_interval(labels, scores) == pytest.approx(expected, abs=0.006)
 
 
 class Counting:
@@ -101,5 +120,9 @@ def test_the_score_without_duplicates_stands_beside_the_main_one(tmp_path):
 
 
 def test_worst_errors_come_first_and_right_answers_not_at_all():
-    found = worst_errors(reviews_of([0, 1, 1, 0]), np.array([0.6, 0.01, 0.9, 0.99]), 10)
-    assert found["text"].tolist() == ["review 1", "review 3", "review 0"]
+    reviews, probabilities = reviews_of([0, 1, 1, 0]), np.array([0.6, 0.01, 0.9, 0.995])
+    found = worst_errors(reviews, probabilities, 10)
+    assert found["text"].tolist() == ["review 3", "review 1", "review 0"]
+    # As many of either class, however much surer the model is of one.
+    found = worst_errors(reviews, probabilities, 1)
+    assert found["text"].tolist() == ["review 3", "review 1"]

@@ -97,38 +97,51 @@ def evaluation_table() -> str:
         value = found.get("share", found.get("value"))
         return "{:.1%} [{:.1%}, {:.1%}]".format(value, *found["interval"])
 
-    def off(error: dict) -> str:
-        return "{value:.1%} (up to {chance:.1%})".format(chance=error["by_chance"][1], **error)
-
     def of(run: str) -> dict[str, str]:
         calibration, failures = result(run, "calibration"), result(run, "failures")
-        errors, small = calibration["calibration_error"], failures["small_tests"]["300"]
+        gain, small = result(run, "evaluation")["mcnemar"], failures["small_tests"]["300"]
+        off = {kind: percent(error) for kind, error in calibration["calibration_error"].items()}
         by_kind = result(run, "minimal_pairs")["by_kind"]
-        explained = result(run, "explanations")
-        doubts = "not measured yet"
-        if (ROOT / "artifacts" / run / "results" / "labels.json").exists():
-            doubts = percent(result(run, "labels")["doubted"])
-        count, without = list(explained["flipped_without_words"].items())[-1]
+        flips = result(run, "explanations")["flipped_without_words"]
+        count, without = list(flips.items())[-1]
+        labels = result(run, "labels")
+        known = labels["out_of_fold_accuracy"]
+        contradicted = known["reviews"] - round(known["share"] * known["reviews"])
+        ceiling = labels.get("test_judged_by_people", {}).get("right_if_those_are_wrong")
         (other,) = (ROOT / "artifacts" / run / "results").glob("on_*.json")
         elsewhere = json.loads(other.read_text())
-        accuracy = {name: found["metrics"]["accuracy"]
+        accuracy = {name: percent(found["metrics"]["accuracy"])
                     for name, found in elsewhere["models"].items()}  # fmt: skip
-        missed = small["ranked_wrongly"] + small["tied"]
         low, high = small["accuracy_range"]
-        return {
-            "calibration error of its probabilities, as trained (by chance)": off(errors["before"]),
-            "the same with the exported temperature (by chance)": off(errors["after"]),
+        rows = {
+            "points more than TF-IDF": "{:.1f} [{:.1f}, {:.1f}]".format(
+                *(100 * value for value in (gain["gain"], *gain["gain_interval"]))
+            ),
             "a test of 300 reviews would show an accuracy of": f"{low:.1%} to {high:.1%}",
-            "and miss which of the two models is better": f"{missed:.1%} of the time",
-            "minimal pairs passed": percent(by_kind["fine-tuned"]["all"]),
-            "the same by TF-IDF": percent(by_kind["TF-IDF"]["all"]),
-            f"answers that change without the {count} words that push most":
-                percent(without["strongest"]),
-            f"the same without {count} random words": percent(without["random"]),
-            "labels in doubt, by ten folds": doubts,
-            "accuracy on the other column's test": percent(accuracy["fine-tuned"]),
-            "the same of TF-IDF": percent(accuracy["TF-IDF"]),
+            "and tell the two models apart": f"{small['found']:.0%} of the time",
+            "calibration error of the probabilities, as trained": off["before"],
+            "the same with the exported temperature": off["after"],
+        }
+        for kind, when in (("before", "as trained"), ("after", "with the temperature")):
+            near = calibration["near_90"][kind]
+            name = f"right, of answers given with 88% to 92%, {when}"
+            rows[name] = f"{percent(near)}, {near['reviews']:,}"
+        for part, what in (("flip", "should flip"), ("keep", "should not flip")):
+            for model, found in by_kind.items():
+                name = f"edits passed that {what} the answer, by {model}"
+                rows[name] = f"{percent(found[part])}, {found[part]['reviews']}"
+        for name, whose in (("strongest", "words that push most"), ("TF-IDF", "words by TF-IDF"),
+                            ("random", "random words")):  # fmt: skip
+            rows[f"answers that change without {count} {whose}"] = percent(without[name])
+        rows |= {
+            "labels that cleanlab doubts, and that models of other folds contradict":
+                f"{labels['doubted']:,} and {contradicted:,} of {known['reviews']:,}",
+            "accuracy of a reader who is wrong only where people did not confirm the test's label":
+                f"{ceiling:.1%}" if ceiling else "not judged",
+            "accuracy on the other column's test": accuracy["fine-tuned"],
+            "the same by TF-IDF": accuracy["TF-IDF"],
         }  # fmt: skip
+        return rows
 
     columns = {result(run, "training")["dataset"]: of(run) for run in RUNS}
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+from sklearn.pipeline import Pipeline
 
 from utils.hardware import device
 from utils.inference import Classifier, Prediction
@@ -64,20 +64,26 @@ def integrate(classifier: Classifier, text: str) -> tuple[list[Word], float]:
     return words, abs(missing.item()) / max(abs(gain), 1e-6)
 
 
-def without_words(words: list[Word], push: int, count: int, seed: int) -> tuple[str, str]:
-    """The text without the `count` words that push most to one side, and without random ones.
+def count_words(baseline: Pipeline, words: list[Word]) -> list[float]:
+    """The weight that the baseline gives each word alone, wherever it stands."""
+    vectorizer, regression = baseline
+    tokens = vectorizer.build_tokenizer()
+    weights = dict(zip(vectorizer.get_feature_names_out(), regression.coef_[0], strict=True))
+    return [
+        float(sum(weights.get(token, 0.0) for token in tokens(word.text.lower())))
+        for word in words
+    ]  # fmt: skip
 
-    `push` is 1 for the words that push towards POSITIVE, -1 for the others. Random words are of
-    those that were read, too.
+
+def without_words(words: list[Word], weights: list[float], push: int, count: int) -> str:
+    """The text without the `count` words of the largest `weights` to one side.
+
+    `push` is 1 for weights towards POSITIVE, -1 for the others. Words that were not read, since
+    they were cut away, stay.
     """
     read = [place for place, word in enumerate(words) if word.weight is not None]
-    strongest = sorted(read, key=lambda place: -push * words[place].weight)[:count]
-    drawn = np.random.default_rng(seed).choice(read, min(count, len(read)), replace=False)
-    texts = []
-    for removed in (set(strongest), set(drawn.tolist())):
-        kept = [word.text for place, word in enumerate(words) if place not in removed]
-        texts.append(" ".join(kept))
-    return texts[0], texts[1]
+    removed = sorted(read, key=lambda place: -push * weights[place])[:count]
+    return " ".join(word.text for place, word in enumerate(words) if place not in removed)
 
 
 def _difference(model, logits: torch.Tensor) -> torch.Tensor:

@@ -6,11 +6,12 @@ from scipy.special import expit, logit
 from sklearn.metrics import log_loss
 
 from utils.data import Reviews
-from utils.evaluation import mcnemar, report
+from utils.evaluation import mcnemar, metrics, report, share
 from utils.results import Run
 
 BINS = 15
 RESAMPLES = 1000
+REFITS = 200  # of the temperature
 BOUNDS = (0.05, 20.0)  # of the temperature
 
 
@@ -36,7 +37,7 @@ def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarra
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict]:
-    """Bins of equal width of the answer's probability, 0.5 to 1: its mean, and how many are right.
+    """Bins of equal width of the answer's probability, 0.5 to 1: its mean, and the share right.
 
     Empty bins are left out.
     """
@@ -44,9 +45,8 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict]:
     bins = _bins(sure)
     return [
         {
-            "reviews": int((bins == number).sum()),
             "probability": float(sure[bins == number].mean()),
-            "accuracy": float(right[bins == number].mean()),
+            **share(int(right[bins == number].sum()), int((bins == number).sum())),
         }
         for number in np.unique(bins)
     ]
@@ -60,10 +60,38 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, seed: int =
     """
     sure, right = _sure_and_right(labels, probabilities)
     inside = np.eye(BINS)[_bins(sure)]  # (reviews, bins)
-    honest = np.random.default_rng(seed).random((RESAMPLES, len(sure))) < sure
+    random = np.random.default_rng(seed)
+    honest = random.random((RESAMPLES, len(sure))) < sure
     by_chance = np.abs((sure - honest) @ inside).sum(1) / len(sure)
     value = np.abs((sure - right) @ inside).sum() / len(sure)
-    return {"value": float(value), "by_chance": np.percentile(by_chance, [2.5, 97.5]).tolist()}
+    drawn = [
+        np.abs(random.poisson(1.0, len(sure)) * (sure - right) @ inside).sum() / len(sure)
+        for _ in range(RESAMPLES)
+    ]
+    return {
+        "value": float(value),
+        "interval": np.percentile(drawn, [2.5, 97.5]).tolist(),
+        "by_chance": np.percentile(by_chance, [2.5, 97.5]).tolist(),
+    }
+
+
+def near(labels: np.ndarray, probabilities: np.ndarray, low: float, high: float) -> dict:
+    """Of the answers given with `low` to `high`: how sure they are in the mean, how many right."""
+    sure, right = _sure_and_right(labels, probabilities)
+    inside = (sure >= low) & (sure < high)
+    if not inside.any():
+        return {"reviews": 0}
+    found = share(int(right[inside].sum()), int(inside.sum()))
+    return {"sure": float(sure[inside].mean()), **found}
+
+
+def temperature_interval(labels: np.ndarray, probabilities: np.ndarray) -> list[float]:
+    """95% of the temperatures that other reviews, as many, would have given (by bootstrap)."""
+    random, found = np.random.default_rng(0), []
+    for _ in range(REFITS):
+        rows = random.integers(len(labels), size=len(labels))
+        found.append(fit_temperature(labels[rows], probabilities[rows]))
+    return np.percentile(found, [2.5, 97.5]).tolist()
 
 
 def best_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -92,10 +120,16 @@ def calibrate(run: Run, reviews: Reviews, validation: np.ndarray, test: np.ndarr
         "model_sha256": run.load("training")["model_sha256"],
         "validation_reviews": len(known),
         "temperature": temperature,
+        "temperature_interval": temperature_interval(known, validation),
         "threshold": threshold,
+        "validation": {
+            "at_0.5": metrics(known, validation)["accuracy"],
+            "at_the_threshold": metrics(known, validation, threshold)["accuracy"],
+        },
         "at_the_threshold": report(labels, test, threshold),
         "against_0.5": mcnemar(labels, test >= threshold, test),
         "calibration_error": {name: calibration_error(labels, p) for name, p in kinds.items()},
+        "near_90": {name: near(labels, p, 0.88, 0.92) for name, p in kinds.items()},
         "log_loss": {name: float(log_loss(labels, p)) for name, p in kinds.items()},
         "reliability": {name: reliability(labels, p) for name, p in kinds.items()},
     }

@@ -180,11 +180,13 @@ def _beyond(run: Run, trained: dict) -> str:
     pairs = run.find("minimal_pairs", model_sha256=trained["model_sha256"])
     if pairs:
         ours = pairs["by_kind"]["fine-tuned"]
-        whole = ours.pop("all")
-        hard = [f"{kind} {part['share']:.0%}" for kind, part in ours.items() if part["share"] < 0.7]
+        flip, keep = (
+            f"{round(part['share'] * part['reviews'])} of {part['reviews']}"
+            for part in (ours["flip"], ours["keep"])
+        )
         lines.append(
-            f"Of {whole['reviews']} minimal pairs written to try it, it passes {whole['share']:.0%}"
-            + (f"; of some kinds fewer than 70% ({', '.join(hard)})." if hard else ".")
+            f"Of the minimal pairs written to try it, it passes {flip} whose edit should flip the "
+            f"answer (by negation, contrast, irony, …), and {keep} whose edit should not."
         )
     for path in sorted((run.folder / "results").glob("on_*.json")):
         found = run.find(path.stem, model_sha256=trained["model_sha256"])

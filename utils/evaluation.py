@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, rankdata
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from utils.data import Reviews
@@ -60,6 +60,19 @@ def share(hits: int, total: int) -> dict:
     return {"reviews": total, "share": hits / total, "interval": [float(low), float(high)]}
 
 
+def auc_interval(labels: np.ndarray, probabilities: np.ndarray) -> list[float]:
+    """The 95% interval of the area under the ROC curve (DeLong et al., 1988)."""
+    labels, ranks = np.asarray(labels), rankdata(probabilities)
+    parts = []
+    for label in (0, 1):
+        own = rankdata(np.asarray(probabilities)[labels == label])
+        # For each review of a class: the share of the other class that ranks below it.
+        parts.append((ranks[labels == label] - own) / (labels != label).sum())
+    error = np.sqrt(sum(np.var(part, ddof=1) / len(part) for part in parts if len(part) > 1))
+    area = parts[1].mean()
+    return [float(max(0, area - 1.96 * error)), float(min(1, area + 1.96 * error))]
+
+
 def report(labels: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5) -> dict:
     """All that a result says of one model on some reviews."""
     counts = confusion(labels, probabilities, threshold)
@@ -68,18 +81,27 @@ def report(labels: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5
         "reviews": len(labels),
         "metrics": {name: {"value": found[name], "interval": bounds[name]} for name in METRICS},
         "roc_auc": float(roc_auc_score(labels, probabilities)),
+        "roc_auc_interval": auc_interval(labels, probabilities),
         "confusion": counts.tolist(),
     }
 
 
 def mcnemar(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
-    """McNemar's exact test (1947) on the reviews that only one of two models labels rightly."""
+    """McNemar's exact test (1947) on the reviews that only one of two models labels rightly.
+
+    `gain` is the difference in accuracy, with the 95% interval of paired answers.
+    """
     right = (np.asarray(ours) >= 0.5) == labels
     other = (np.asarray(theirs) >= 0.5) == labels
     only_ours, only_theirs = int((right & ~other).sum()), int((other & ~right).sum())
-    differ = only_ours + only_theirs
+    differ, total = only_ours + only_theirs, len(right)
     p_value = float(binomtest(only_ours, differ).pvalue) if differ else 1.0
-    return {"only_ours": only_ours, "only_theirs": only_theirs, "p_value": p_value}
+    gain = (only_ours - only_theirs) / total
+    half = 1.96 * np.sqrt(differ - total * gain**2) / total
+    return {
+        "only_ours": only_ours, "only_theirs": only_theirs, "p_value": p_value,
+        "gain": gain, "gain_interval": [gain - half, gain + half],
+    }  # fmt: skip
 
 
 def rounded(probabilities: np.ndarray) -> list[float]:
@@ -146,12 +168,16 @@ def evaluate_elsewhere(
 
 
 def worst_errors(reviews: Reviews, probabilities: np.ndarray, count: int) -> pd.DataFrame:
-    """The test reviews whose true class got the lowest probability, worst first."""
+    """Of each class the `count` test reviews to which it got the lowest probability, worst first.
+
+    Of each class, since a model may be surer of one than it ever is of the other.
+    """
     label = reviews.test["label"]
     certainty = np.where(label == 1, 1 - probabilities, probabilities)
     worst = reviews.test.assign(probability_positive=probabilities, certainty=certainty)
     worst = worst[(probabilities >= 0.5) != label]
-    return worst.sort_values("certainty", ascending=False, kind="stable").head(count)
+    worst = worst.sort_values("certainty", ascending=False, kind="stable")
+    return worst.groupby("label").head(count)
 
 
 def table(columns: dict[str, dict]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from utils.figures import GREY, OURS
 
@@ -12,111 +12,134 @@ from utils.figures import GREY, OURS
 def reliability_diagram(result: dict) -> Figure:
     """How often an answer is right against how sure it is, before and after the temperature.
 
-    `result` is `results/calibration.json`; the bars are each bin's share of the reviews.
+    `result` is `results/calibration.json`; the bars below are the reviews of each bin.
     """
-    figure, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
-    for axes, (name, bins) in zip(panels, result["reliability"].items(), strict=True):
-        total = sum(part["reviews"] for part in bins)
-        sure = [part["probability"] for part in bins]
-        axes.bar(sure, [part["reviews"] / total for part in bins], width=0.025, color="#DDDDDD")
+    figure, panels = plt.subplots(
+        2, 2, figsize=(9, 5), sharex=True, sharey="row", height_ratios=(3, 1)
+    )
+    for (axes, below), (name, bins) in zip(panels.T, result["reliability"].items(), strict=True):
+        sure = np.array([part["probability"] for part in bins])
         axes.plot([0.5, 1], [0.5, 1], color=GREY, ls=":", lw=1)
-        axes.plot(sure, [part["accuracy"] for part in bins], "o-", color=OURS, ms=5)
+        _points(axes, sure, bins, OURS, line=True)
         error = result["calibration_error"][name]
-        most = error["by_chance"][1]
         which = "As trained" if name == "before" else f"Temperature {result['temperature']:.2f}"
-        axes.set_title(f"{which}: off by {error['value']:.1%} (chance: to {most:.1%})", fontsize=11)
-        axes.set(xlabel="probability of the answer", xlim=(0.48, 1.02), ylim=(0, 1.02))
+        axes.set_title(f"{which}: off by {error['value']:.1%} in the mean", fontsize=11)
+        axes.set(xlim=(0.48, 1.02), ylim=(0, 1.02))
         _percent(axes)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    panels[0].set_ylabel("share that is right")
-    panels[0].text(0.5, 0.09, "bars: share of the reviews", color="#777777", fontsize=9)
+        below.bar(sure, [part["reviews"] for part in bins], width=0.025, color="#BBBBBB")
+        below.set(xlabel="probability of the answer", yscale="log")
+        below.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    panels[0, 0].set_ylabel("share that is right")
+    panels[1, 0].set_ylabel("reviews")
     return figure
 
 
-def accuracy_by(name: str, rows: list[dict]) -> Figure:
-    """Accuracy in each group of reviews, with 95% intervals."""
-    what = {"tokens": "length in tokens", "cut away": "share cut away"}.get(name, name)
-    figure, axes = plt.subplots(figsize=(7, 3.2))
-    places = np.arange(len(rows))
-    _points(axes, places, rows, OURS)
-    for place, row in zip(places, rows, strict=True):
-        axes.annotate(f"{row['reviews']:,}", (place, 0.02), xycoords=("data", "axes fraction"),
-                      ha="center", fontsize=9, color="#777777")  # fmt: skip
-    axes.set_xticks(places, [row["group"] for row in rows])
-    worst, best = (pick(rows, key=lambda row: row["share"]) for pick in (min, max))
-    title = f"Between {worst['share']:.1%} and {best['share']:.1%} are right, by {what}"
-    if worst["interval"][1] >= best["interval"][0]:
-        title += ": may be chance"
-    axes.set_title(title)
-    axes.set(xlabel=f"{what} (inside: reviews)", ylabel="accuracy")
-    low = min(row["interval"][0] for row in rows)
-    axes.set_ylim(max(0, low - 0.25 * (1 - low)), 1)
-    _percent(axes)
+def accuracy_by(result: dict[str, dict]) -> Figure:
+    """Accuracy in groups of reviews, with 95% intervals: a row for each way to group them."""
+    figure, panels = plt.subplots(
+        len(result), 1, figsize=(7.5, 2.5 * len(result) + 0.4), sharey=True, squeeze=False
+    )
+    for axes, (name, found) in zip(panels[:, 0], result.items(), strict=True):
+        what = {"tokens": "length in tokens", "cut away": "share cut away"}.get(name, name)
+        rows = found["groups"]
+        places = np.arange(len(rows))
+        for (model, hue), shift in zip((("fine-tuned", OURS), ("TF-IDF", GREY)), (-0.08, 0.08),
+                                       strict=True):  # fmt: skip
+            _points(axes, places + shift, [row["models"][model] for row in rows], hue)
+        axes.set_xticks(places, [f"{row['group']}\n({row['reviews']:,})" for row in rows])
+        axes.set(xlabel=f"{what} (reviews)", ylabel="accuracy")
+        _percent(axes)
+        ours = [(row["models"]["fine-tuned"]["share"], row["group"]) for row in rows]
+        (low, least), (high, most) = min(ours), max(ours)
+        title = f"By {what}: {low:.1%} ({least}) to {high:.1%} ({most})"
+        chance = found["p_value"] is None or found["p_value"] >= 0.05
+        axes.set_title(title + (": may be chance" if chance else ""), fontsize=11)
+    panels[0, 0].text(0.01, 0.06, "fine-tuned", color=OURS, transform=panels[0, 0].transAxes)
+    panels[0, 0].text(0.16, 0.06, "TF-IDF", color=GREY, transform=panels[0, 0].transAxes)
     return figure
 
 
 def small_tests(result: dict) -> Figure:
-    """How often a small test ranks two models wrongly, against its size."""
-    figure, axes = plt.subplots(figsize=(7, 3.2))
+    """How often a small test shows which of two models is better, against its size."""
+    figure, axes = plt.subplots(figsize=(7, 3.4))
     sizes = [int(size) for size in result]
-    wrong = [part["ranked_wrongly"] + part["tied"] for part in result.values()]
-    axes.plot(sizes, wrong, "o-", color=OURS)
-    for size, value in zip(sizes, wrong, strict=True):
-        axes.annotate(f"{value:.1%}", (size, value), xytext=(6, 6), textcoords="offset points")
-    axes.set(xscale="log", xlabel="reviews in the test", ylabel="wrong order, or a tie")
+    parts = list(result.values())
+    for name, hue, values, below in (
+        ("the right order", GREY, [1 - p["ranked_wrongly"] - p["tied"] for p in parts], False),
+        ("the right order, and p < 0.05", OURS, [p["found"] for p in parts], True),
+    ):
+        axes.plot(sizes, values, "o-", color=hue)
+        for size, value in zip(sizes, values, strict=True):
+            axes.annotate(f"{value:.0%}", (size, value), xytext=(0, -14 if below else 7),
+                          textcoords="offset points", ha="center", color=hue)  # fmt: skip
+        axes.text(0.99, 0.12 if below else 0.22, name, color=hue, ha="right",
+                  transform=axes.transAxes)  # fmt: skip
+    axes.set(xscale="log", xlabel="reviews in the test", ylabel="of the tests", ylim=(0, 1.12))
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
-    axes.set_ylim(0, max(1.2 * max(wrong), 0.01))
     _percent(axes)
-    axes.set_title(f"300 reviews miss which model is better {_of(result, '300'):.0%} of the time")
+    found = result["300"]["found"]
+    axes.set_title(f"Of tests of 300 reviews {found:.0%} tell the two models apart (p < 0.05)")
     return figure
 
 
-def _of(result: dict, size: str) -> float:
-    return result[size]["ranked_wrongly"] + result[size]["tied"]
+def passed_by_kind(by_kind: dict[str, dict], expected: dict[str, str]) -> Figure:
+    """Minimal pairs passed, by kind, for the fine-tuned model and the baseline.
 
-
-def passed_by_kind(by_kind: dict[str, dict]) -> Figure:
-    """Minimal pairs passed, by kind, for the fine-tuned model and the baseline."""
+    `expected` says of each kind what its edits should do: flip the answer, or not.
+    """
     ours, theirs = by_kind.values()
-    kinds = sorted((kind for kind in ours if kind != "all"), key=lambda kind: ours[kind]["share"])
-    figure, axes = plt.subplots(figsize=(8, 0.42 * len(kinds) + 1.2))
+    order = sorted(expected, key=lambda kind: (expected[kind] == "flip", ours[kind]["share"]))
+    kinds = [kind for kind in order if expected[kind] != "flip"]
+    gap = len(kinds)  # between the kinds that keep the answer, below, and those that flip it
+    kinds += [None, *(kind for kind in order if expected[kind] == "flip")]
+    figure, axes = plt.subplots(figsize=(8, 0.42 * len(kinds) + 1.4))
     for place, kind in enumerate(kinds):
-        for found, hue, shift in ((ours, OURS, 0.12), (theirs, GREY, -0.12)):
+        for found, hue, shift in ((ours, OURS, 0.12), (theirs, GREY, -0.12)) if kind else ():
             value, (low, high) = found[kind]["share"], found[kind]["interval"]
             axes.plot([low, high], [place + shift] * 2, color=hue, lw=1.5)
             axes.plot(value, place + shift, "o", color=hue, ms=6)
-    axes.set_yticks(range(len(kinds)), [f"{kind} ({ours[kind]['reviews']})" for kind in kinds])
-    axes.set_xlim(-0.02, 1.02)
+    names = [f"{kind} ({ours[kind]['reviews']})" if kind else "" for kind in kinds]
+    axes.set_yticks(range(len(kinds)), names)
+    for place, text in ((len(kinds) - 0.45, "the answer should flip"), (gap - 0.35, "or not")):
+        axes.text(-0.015, place, text, style="italic", fontsize=9, color="#555555", va="center")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(kinds) - 0.1))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("pairs passed, with 95% intervals")
+    flips = [round(found["flip"]["share"] * found["flip"]["reviews"]) for found in (ours, theirs)]
     axes.set_title(
-        f"{ours['all']['share']:.0%} of the pairs passed, {theirs['all']['share']:.0%} by "
-        "counting words",
-        pad=24,
-    )
+        f"Of {ours['flip']['reviews']} edits that should flip the answer {flips[0]} do, "
+        f"{flips[1]} by counting words", pad=24,
+    )  # fmt: skip
     for name, hue, x, side in zip(by_kind, (OURS, GREY), (0, 1), ("left", "right"), strict=True):
         axes.text(x, 1.02, name, color=hue, transform=axes.transAxes, ha=side, va="bottom")
     return figure
 
 
 def flips_without_words(flips: dict[str, dict]) -> Figure:
-    """How many answers change when the words that push most, or random ones, are removed."""
-    figure, axes = plt.subplots(figsize=(7, 3.2))
+    """How many answers change when the words that push most, or others, are removed."""
+    figure, axes = plt.subplots(figsize=(7, 3.4))
     counts = [int(count) for count in flips]
-    for name, hue in (("strongest", OURS), ("random", GREY)):
+    for name, hue, words in (
+        ("strongest", OURS, "by integrated gradients"),
+        ("TF-IDF", "#0072B2", "by TF-IDF's weights"),
+        ("random", GREY, "random words"),
+    ):
         rows = [part[name] for part in flips.values()]
         _points(axes, np.array(counts), rows, hue, line=True)
-        axes.annotate(f"{name} words", (counts[-1], rows[-1]["share"]), xytext=(-8, 8),
-                      textcoords="offset points", ha="right", color=hue)  # fmt: skip
+        axes.annotate(words, (counts[-1], rows[-1]["share"]), xytext=(10, 0), va="center",
+                      textcoords="offset points", color=hue)  # fmt: skip
     last = flips[str(counts[-1])]
+    total = last["random"]["reviews"]
+    hits = {name: round(found["share"] * total) for name, found in last.items()}
     axes.set_xticks(counts)
     axes.set(xlabel="words removed from a review", ylabel="answers that change", ylim=(0, None))
     _percent(axes)
     axes.set_title(
-        f"Without {counts[-1]} words {last['strongest']['share']:.0%} of the answers change, "
-        f"{last['random']['share']:.0%} by chance"
-    )
+        f"Without the {counts[-1]} strongest words {hits['strongest']} of {total} answers change, "
+        f"without random ones {hits['random']}", fontsize=11,
+    )  # fmt: skip
     return figure
 
 

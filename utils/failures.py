@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binom, chi2_contingency
 
 from utils.data import Reviews
 from utils.evaluation import share
@@ -13,13 +14,32 @@ from utils.text import Tokens
 RESAMPLES = 100_000
 SMALL = 300  # reviews of a small test, as usual notebooks have
 SIZES = (100, SMALL, 1000, 3000, 10_000)  # those not larger than the whole test
+KINDS = (  # of hard reviews, in the order of the rules
+    "middling stars (4 to 7)",
+    "the baseline is wrong too, and 75% sure",
+    "part of it was cut away",
+    "it turns around (three times but, however, although, …)",
+    "none of these",
+)
 TURNS = re.compile(r"\b(but|however|although|though|despite|yet|unfortunately|except)\b", re.I)
 
 
-def accuracy_by(groups: pd.Series, right: np.ndarray) -> list[dict]:
-    """Accuracy in each group, in the groups' order; `right` is bool, shape (reviews,)."""
-    found = pd.Series(right).groupby(groups.reset_index(drop=True), observed=True)
-    return [{"group": str(name), **share(int(part.sum()), len(part))} for name, part in found]
+def accuracy_by(groups: pd.Series, right: dict[str, np.ndarray]) -> dict:
+    """Accuracy of each model in each group, in the groups' order, and whether the groups differ.
+
+    `right` is bool, shape (reviews,), for each model. `p_value` is the chi-squared test's, that one
+    accuracy holds in all groups, for the first model.
+    """
+    frame = pd.DataFrame(right).groupby(groups.reset_index(drop=True), observed=True)
+    rows = [
+        {"group": str(name), "reviews": len(part),
+         "models": {model: share(int(part[model].sum()), len(part)) for model in right}}
+        for name, part in frame
+    ]  # fmt: skip
+    hits = frame[next(iter(right))].agg(["sum", "count"])
+    counts = np.array([hits["sum"], hits["count"] - hits["sum"]])
+    test = len(rows) > 1 and counts.sum(1).all()
+    return {"groups": rows, "p_value": float(chi2_contingency(counts).pvalue) if test else None}
 
 
 def by_length(tokens: Tokens) -> pd.Series:
@@ -49,22 +69,23 @@ def kind_of(row: pd.Series, baseline: float, shortened: bool) -> str:
     the probability of positive that the baseline gives it.
     """
     if 4 <= row.get("rating", 0) <= 7:
-        return "middling stars (4 to 7)"
+        return KINDS[0]
     if (baseline >= 0.75) if row["label"] == 0 else (baseline <= 0.25):
-        return "its words say otherwise (the baseline is 75% sure of the wrong label)"
+        return KINDS[1]
     if shortened:
-        return "part of it was cut away"
+        return KINDS[2]
     if len(TURNS.findall(row["text"])) >= 3:
-        return "it turns around (three times but, however, although, …)"
-    return "none of these"
+        return KINDS[3]
+    return KINDS[4]
 
 
 def small_tests(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> dict:
     """What tests of fewer reviews would tell of two models, drawn many times from this one.
 
-    For each size: the 95% range of our accuracy, and how often the model that is worse on the whole
-    test would look better, or as good. Draws are with replacement: a multinomial over whether both
-    models, one or neither is right.
+    For each size: the 95% range of our accuracy; how often the model that is worse on the whole
+    test would look better, or as good; and how often McNemar's test would find the better one
+    better (p < 0.05). Draws are with replacement: a multinomial over whether both models, one or
+    neither is right.
     """
     right, other = (ours >= 0.5) == labels, (theirs >= 0.5) == labels
     shares = np.bincount(2 * right + other, minlength=4) / len(labels)
@@ -76,10 +97,13 @@ def small_tests(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, seed: 
         if shares[2] < shares[1]:
             lead = -lead
         accuracy = (draws[:, 2] + draws[:, 3]) / size
+        differ = draws[:, 1] + draws[:, 2]
+        p_value = np.minimum(1, 2 * binom.cdf((differ - np.abs(lead)) // 2, differ, 0.5))
         found[str(size)] = {
             "accuracy_range": np.percentile(accuracy, [2.5, 97.5]).tolist(),
             "ranked_wrongly": float((lead < 0).mean()),
             "tied": float((lead == 0).mean()),
+            "found": float(((lead > 0) & (p_value < 0.05)).mean()),
         }
     return found
 
@@ -94,11 +118,12 @@ def find_failures(
     """
     test, labels = reviews.test, reviews.test["label"].to_numpy()
     right = (probabilities >= 0.5) == labels
-    accuracy = {"tokens": accuracy_by(by_length(tokens), right)}
+    both = {"fine-tuned": right, "TF-IDF": (baseline >= 0.5) == labels}
+    accuracy = {"tokens": accuracy_by(by_length(tokens), both)}
     if any(tokens.shortened):
-        accuracy["cut away"] = accuracy_by(by_loss(tokens), right)
+        accuracy["cut away"] = accuracy_by(by_loss(tokens), both)
     if "rating" in test:
-        accuracy["stars"] = accuracy_by(test["rating"].astype(int), right)
+        accuracy["stars"] = accuracy_by(test["rating"].astype(int), both)
     facts = zip((row for _, row in test.iterrows()), baseline, tokens.shortened, strict=True)
     kinds = pd.Series([kind_of(*fact) for fact in facts])
     result = {

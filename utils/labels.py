@@ -59,7 +59,7 @@ def rank_labels(run: Run, reviews: Reviews) -> dict:
     worst = budget.iloc[doubted[:SHOWN]]
     result = {
         "out_of_fold_accuracy": share(int(right.sum()), len(budget)),
-        "doubted": share(len(doubted), len(budget)),
+        "doubted": len(doubted),
         "most_doubted": [
             {"hash": row.hash, "label": int(row.label), "probability_positive": row.probability}
             for row in worst.itertuples()

@@ -42,11 +42,15 @@ def score_pairs(pairs: pd.DataFrame, predict: Predict) -> pd.DataFrame:
 
 
 def passed_by_kind(scored: pd.DataFrame) -> dict[str, dict]:
-    """How many pairs of each kind are passed, and of all, with 95% intervals."""
-    found = {
-        kind: share(int(part["passed"].sum()), len(part)) for kind, part in scored.groupby("kind")
-    }
-    return {**found, "all": share(int(scored["passed"].sum()), len(scored))}
+    """How many pairs of each kind are passed, with 95% intervals; and of those of one effect.
+
+    `flip` are those whose edit should flip the answer, `keep` those whose edit should not, which a
+    model that cannot read the edit passes, too.
+    """
+    flips = scored["expected"] == "flip"
+    parts = {**dict(list(scored.groupby("kind"))), "flip": scored[flips], "keep": scored[~flips],
+             "all": scored}  # fmt: skip
+    return {name: share(int(part["passed"].sum()), len(part)) for name, part in parts.items()}
 
 
 def read_published(path: Path) -> pd.DataFrame:
