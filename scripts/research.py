@@ -21,6 +21,13 @@ from utils.settings import set_up
 from utils.steps import MLM, STEPS, TFIDF
 
 
+def positive(text: str) -> int:
+    """A whole number above 0, else what argparse reports."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of reviews")
+    return int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -33,10 +40,13 @@ def main() -> None:
     )  # fmt: skip
     how.add_argument("--score", action="store_true", help="predict the test too")
     how.add_argument(
-        "--label", type=int, nargs="?", const=10**9, metavar="COUNT",
+        "--label", type=positive, nargs="?", const=10**9, metavar="COUNT",
         help="label that many reviews that have no label, default: all",
     )  # fmt: skip
     arguments = parser.parse_args()
+    chosen = arguments.folds or arguments.score or arguments.label
+    if chosen and {TFIDF, MLM} & set(arguments.steps):
+        parser.error(f"{TFIDF} and {MLM} have neither folds, nor labels to give, nor --score")
     try:
         settings = set_up()
         research = Research(settings, load_reviews(settings))
@@ -45,7 +55,7 @@ def main() -> None:
                 if step == MLM:
                     path = research.pretrain()
                 elif step == TFIDF:
-                    path = research.count_words()
+                    path = research.score_baseline()
                 elif arguments.label:
                     path = research.label(step, arguments.label)
                 else:

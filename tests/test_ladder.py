@@ -1,12 +1,16 @@
 """The research's tables: what a step gave, what it cost, and how many labels it is worth."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 from conftest import run_script
 
 from utils.ladder import ladder, ladder_table, learning_curve, worth
 from utils.recipe import Recipe
+from utils.research_figures import ladder as ladder_figure
+from utils.research_figures import learning_curve as learning_curve_figure
+from utils.steps import STEPS
 
 
 def report(accuracy: float) -> dict:
@@ -14,8 +18,9 @@ def report(accuracy: float) -> dict:
 
 
 def write_training(folder, step, which, accuracy, minutes, test=None, split="a", run="imdb-minilm"):
+    recipe = replace(Recipe(1e-4, seed=42), **STEPS[step].changes)
     result = {
-        "recipe": Recipe(1e-4, seed=42).__dict__,
+        "recipe": asdict(recipe),
         "split_sha256": split,
         "validation": [],
         "validation_reviews": 400,
@@ -60,12 +65,28 @@ def test_minutes_count_what_a_step_builds_on_and_each_part_once(tmp_path):
     write_labels(tmp_path, "teacher", "imdb-mpnet", 42, 50)
     write_training(tmp_path, "taught_few", "seed42", 0.93, 15)
     minutes = {row["step"]: row["minutes"] for row in ladder(folder=tmp_path)}
-    assert minutes == {
+    expected = {
         "adapted": 90 + 10,
         "self_taught": 90 + 3 * (10 + 8) + 60,
         "taught_few": 90 + 20 + 50 / 2 + 15,  # it learns from half of the labels
         "teacher": 20,
     }
+    assert minutes == expected
+    # What lacks a part has no minutes, and does not keep the others from being shown.
+    (tmp_path / "teacher-imdb-mpnet-seed42-labels.json").unlink()
+    minutes = {row["step"]: row["minutes"] for row in ladder(folder=tmp_path)}
+    assert minutes == expected | {"taught_few": None}
+    (tmp_path / "mlm-imdb-minilm-seed42.json").unlink()
+    minutes = {row["step"]: row["minutes"] for row in ladder(folder=tmp_path)}
+    assert [step for step, value in minutes.items() if value] == ["teacher"]
+
+
+def test_results_of_an_earlier_recipe_of_a_step_are_left_out(tmp_path):
+    write_training(tmp_path, "short", "seed42", 0.85, 5)
+    write_training(tmp_path, "plain", "seed43", 0.95, 5)
+    (tmp_path / "plain-imdb-minilm-seed43.json").rename(tmp_path / "short-imdb-minilm-seed43.json")
+    (row,) = ladder(folder=tmp_path)
+    assert (row["step"], row["seeds"]["trainings"]) == ("short", 1)
 
 
 def test_unknown_minutes_are_not_made_up(tmp_path):
@@ -86,6 +107,19 @@ def test_a_learning_curve_joins_the_budgets_and_says_what_labels_are_worth(tmp_p
     assert list(curves) == ["TF-IDF", "plain"]
     assert worth(curves["TF-IDF"], 0.82) == round(500 * 2**0.5)
     assert worth(curves["TF-IDF"], 0.90) is None
+    title = learning_curve_figure(curves).axes[0].get_title(loc="left")
+    assert title == "500 labels do for “plain” as 707 do for TF-IDF"
+    write_training(tmp_path, "plain", "labels1000-seed42", 0.8, 1)  # not scored: not a point
+    assert len(learning_curve(("plain",), folder=tmp_path)["plain"]) == 2
+
+
+def test_the_ladder_is_drawn_whatever_was_scored(tmp_path):
+    write_training(tmp_path, "teacher", "seed42", 0.94, 20, test=0.93, run="imdb-mpnet")
+    assert ladder_figure(ladder(folder=tmp_path), {}).axes[0].get_title(loc="left") == ""
+    write_training(tmp_path, "plain", "seed42", 0.90, 10, test=0.90)
+    write_training(tmp_path, "adapted", "seed42", 0.90, 10, test=0.91)
+    figure = ladder_figure(ladder(folder=tmp_path), {"others": 0.9282})
+    assert figure.axes[0].get_title(loc="left") == "“adapted”: +1.0 points against “plain”"
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from transformers.trainer_callback import PrinterCallback
 from utils import InputError
 from utils.backbone import Backbone
 from utils.hardware import attention, device, keep_freed_memory, versions
+from utils.recipe import fingerprint_of
 from utils.text import tokenize
 from utils.timing import TextProgress, minutes_spent
 from utils.trainer import FineTuner, common_arguments
@@ -47,33 +48,38 @@ class MaskedLanguageModel(DistilBertForMaskedLM):
         return MaskedLMOutput(loss=cross_entropy(self.vocab_projector(hidden), labels[masked]))
 
 
-def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> dict:
-    """Pretrain the backbone on `texts` (`text`, `hash`) and save it in `folder`/model.
+def pretraining_fingerprint(backbone: Backbone, texts_sha256: str, seed: int) -> str:
+    """A hash of all that decides the weights."""
+    settings = {"epochs": EPOCHS, "learning_rate": LEARNING_RATE, "masked": MASKED,
+                "max_tokens": MAX_TOKENS, "seed": seed}  # fmt: skip
+    return fingerprint_of(backbone, texts_sha256, settings)
 
-    Task-adaptive pretraining (Gururangan et al., "Don't Stop Pretraining", 2020). Resumes from the
-    last checkpoint; what is finished is not repeated. Returns what is saved beside the weights.
-    Raises InputError where the folder is of other texts, or the backbone of another layout.
+
+def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> dict:
+    """Pretrain the backbone on `texts` (`text`, `hash`) and save it below `folder`.
+
+    Task-adaptive pretraining (Gururangan et al., "Don't Stop Pretraining", 2020). `folder` is that
+    of its fingerprint: resumes from the last checkpoint; what is finished is not repeated. Returns
+    what is saved beside the weights. Raises InputError where the backbone is of another layout.
     """
-    texts_sha256 = hash_of(texts)
+    folder = folder / pretraining_fingerprint(backbone, hash_of(texts), seed)
     if (folder / "model").exists():
-        result = json.loads((folder / "model" / RESULT).read_text())
-        if result["texts_sha256"] != texts_sha256:
-            raise InputError(f"{folder.name} was pretrained on other reviews: delete it, or set "
-                             "ARTIFACTS to another folder.")  # fmt: skip
-        return result
+        return json.loads((folder / "model" / RESULT).read_text())
+    if backbone.config.model_type != "distilbert":
+        raise InputError(f"{backbone.title} is not in DistilBERT's layout: it cannot be pretrained "
+                         "further.")  # fmt: skip
     keep_freed_memory()
     set_seed(seed)
     config = backbone.config.__class__.from_dict(backbone.config.to_dict())
     if device().type == "cpu":
         config.attention_dropout = 0.0
     model = MaskedLanguageModel(config)
-    missing, unexpected = model.distilbert.load_state_dict(backbone.weights, strict=False)
-    if unexpected or any(not name.endswith("position_ids") for name in missing):
-        raise InputError(f"{backbone.title} is not in DistilBERT's layout: it lacks {missing[:3]}.")
+    model.distilbert.load_state_dict(backbone.weights, strict=False)  # but for position_ids
     model.tie_weights()
     model.set_attn_implementation(attention()[0])
     shuffled = texts.sample(frac=1, random_state=seed)
     ids = tokenize(backbone.tokenizer, shuffled["text"].tolist(), MAX_TOKENS).ids
+    held_out = min(HELD_OUT, len(texts) // 10)
     data = Dataset.from_dict({"input_ids": ids, "length": [len(row) for row in ids]})
     trainer = FineTuner(
         model=model,
@@ -92,8 +98,8 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
             logging_steps=50,
             **common_arguments(),
         ),
-        train_dataset=data.select(range(HELD_OUT, len(data))),
-        eval_dataset=data.select(range(HELD_OUT)),
+        train_dataset=data.select(range(held_out, len(data))),
+        eval_dataset=data.select(range(held_out)),
         data_collator=DataCollatorForLanguageModeling(backbone.tokenizer, mlm_probability=MASKED),
         callbacks=[TextProgress()],
     )
@@ -104,7 +110,8 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
     logs = trainer.state.log_history
     result = {
         "backbone": f"{backbone.title}, pretrained further on the task's reviews",
-        "texts_sha256": texts_sha256,
+        "fingerprint": folder.name,
+        "texts_sha256": hash_of(texts),
         "reviews": len(texts),
         "tokens_per_epoch": sum(map(len, ids)),
         "epochs": EPOCHS,

@@ -22,7 +22,9 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     few to tell, since all answers are right, or none better than chance, it is 1.
     """
     found = minimize_scalar(
-        lambda power: log_loss(labels, with_temperature(probabilities, np.exp(power))),
+        lambda power: log_loss(
+            labels, with_temperature(probabilities, np.exp(power)), labels=[0, 1]
+        ),
         bounds=np.log(BOUNDS),
         method="bounded",
     )

@@ -221,5 +221,6 @@ def _recipe(recipe: dict) -> str:
         f"AdamW, learning rate {recipe['learning_rate']:g} with warm-up over "
         f"{recipe['warmup']:.0%} of the steps and linear decay, {recipe['epochs']} epochs, batches "
         f"of {recipe['batch_size']}, weight decay {recipe['weight_decay']:g}, dropout 0.1, seed "
-        f"{recipe['seed']}; 512 tokens, of longer reviews the first 128 and the last 382"
+        f"{recipe['seed']}; at most {recipe['max_tokens']} tokens, of longer reviews "
+        + ("the head and the tail" if recipe["tail"] else "the head")
     )

@@ -9,6 +9,7 @@ from utils import InputError
 from utils.data import Reviews
 from utils.evaluation import share
 from utils.results import Run
+from utils.steps import result_name
 
 STEP = "short"  # of the research, cross-validated
 FOLDS = 10
@@ -26,7 +27,9 @@ def out_of_fold(run: Run, reviews: Reviews) -> pd.DataFrame:
     parts = []
     for number in range(FOLDS):
         fold = reviews.fold(number)
-        path = run.folder.parent / "research" / f"{STEP}-{run.name}-fold{number}.json"
+        labels = len(reviews.train) + len(reviews.validation)
+        name = result_name(STEP, run.name, f"fold{number}", labels)
+        path = run.folder.parent / "research" / name
         result = json.loads(path.read_text()) if path.exists() else {}
         if result.get("training_sha256") != fold.training_sha256 or (
             "validation_as_served" not in result

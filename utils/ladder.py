@@ -9,8 +9,10 @@ import pandas as pd
 
 from utils.evaluation import share
 from utils.research_tables import FOLDER
-from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, recipe_of
+from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, is_of, recipe_of
 
+TEACHER = "mpnet"
+TEACHERS_RUNG = "the teacher, MPNet"
 RUNGS = {
     "1 · plain": ("short_head", "short", "middle", "plain"),
     "2 · another fine-tuning": (
@@ -19,7 +21,7 @@ RUNGS = {
     "3 · pretrained further": ("adapted_short", "adapted"),
     "4 · taught by itself": ("self_taught", "self_taught_gold"),
     "5 · taught by MPNet": ("taught_few", "taught_few_gold", "taught", "taught_gold"),
-    "the teacher, MPNet": ("teacher",),
+    TEACHERS_RUNG: ("teacher",),
 }  # fmt: skip
 # Test accuracy on IMDB with all of its 25,000 labels, as others published it.
 REFERENCES = {
@@ -28,32 +30,33 @@ REFERENCES = {
 }
 
 
-def ladder(run: str = "imdb-minilm", folder: Path = FOLDER) -> list[dict]:
+def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDER) -> list[dict]:
     """One row a step that has results: what it changes, its validation, its test, its minutes.
 
-    Validation is of ten disjoint folds, or as many as were trained; else of each seed on the same
-    tenth. A step without a test was not chosen.
+    Validation is of disjoint folds of the labels, and of each seed on the same tenth. A step
+    without a test was not chosen. Results of an earlier recipe of a step are not its own.
     """
     rows = []
-    for rung, steps in RUNGS.items():
-        of = run if not rung.startswith("the teacher") else f"{run.split('-')[0]}-mpnet"
+    listed = [step for steps in RUNGS.values() for step in steps]
+    rungs = RUNGS | {"others": tuple(step for step in STEPS if step not in listed)}
+    for rung, steps in rungs.items():
+        run = f"{dataset}-{TEACHER if rung == TEACHERS_RUNG else backbone}"
         for step in steps:
             folds, seeds = (
-                [result for result in _read(folder, f"{step}-{of}-{kind}*")
-                 if "validation_as_served" in result]
+                [result for result in _read(folder, f"{step}-{run}-{kind}*")
+                 if "validation_as_served" in result and is_of(step, result)]
                 for kind in ("fold", "seed")
             )  # fmt: skip
             if not folds and not seeds:
                 continue
-            recipe = recipe_of((seeds or folds)[0])
             rows.append({
                 "rung": rung,
                 "step": step,
-                "recipe": describe(recipe, STEPS[step]),
-                "folds": _validation(folds) if folds else None,
-                "seeds": _validation(seeds) if seeds else None,
+                "recipe": describe(recipe_of((seeds or folds)[0]), STEPS[step]),
+                "folds": _validation(folds, disjoint=True) if folds else None,
+                "seeds": _validation(seeds, disjoint=False) if seeds else None,
                 "test": _test([result["test"] for result in seeds if "test" in result]),
-                "minutes": _minutes(step, of, folder),
+                "minutes": _minutes(step, dataset, run, folder),
             })  # fmt: skip
     return rows
 
@@ -67,7 +70,9 @@ def learning_curve(
         rows = []
         for path in sorted(folder.glob(f"{step}-{run}-labels*-seed42.json")):
             labels = int(path.stem.split("-labels")[1].split("-")[0])
-            rows.append({"labels": labels, **_test([json.loads(path.read_text())["test"]])})
+            result = json.loads(path.read_text())
+            if "test" in result:
+                rows.append({"labels": labels, **_test([result["test"]])})
         if usual := [r["test"] for r in _read(folder, f"{step}-{run}-seed*") if "test" in r]:
             rows.append({"labels": 4000, **_test(usual)})
         if rows:
@@ -95,7 +100,9 @@ def ladder_table(rows: list[dict]) -> pd.DataFrame:
         if found is None:
             return ""
         low, high = found["interval"]
-        return f"{found['share']:.1%} [{low:.1%}, {high:.1%}], {found[of]} {of}"
+        count = found["trainings"]
+        plural = "s" if count > 1 else ""
+        return f"{found['share']:.1%} [{low:.1%}, {high:.1%}], {count} {of}{plural}"
 
     def test(found: dict | None) -> str:
         if found is None:
@@ -110,8 +117,8 @@ def ladder_table(rows: list[dict]) -> pd.DataFrame:
             "rung": row["rung"],
             "step": row["step"],
             "what is done": row["recipe"],
-            "validation, by folds": percent(row["folds"], "folds"),
-            "validation, by seeds": percent(row["seeds"], "seeds"),
+            "validation, by folds": percent(row["folds"], "fold"),
+            "validation, by seeds": percent(row["seeds"], "seed"),
             "test accuracy": test(row["test"]),
             "minutes": "" if row["minutes"] is None else f"{row['minutes']:.0f}",
         }
@@ -123,20 +130,24 @@ def _read(folder: Path, pattern: str) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{pattern}.json"))]
 
 
-def _validation(results: list[dict]) -> dict:
+def _validation(results: list[dict], disjoint: bool) -> dict:
     """Mean accuracy over folds, or over seeds on the same reviews, with its 95% interval."""
     accuracy = [result["validation_as_served"]["accuracy"] for result in results]
     reviews = [result["validation_reviews"] for result in results]
-    folds = len({result["split_sha256"] for result in results}) > 1
-    total = sum(reviews) if folds else reviews[0]
+    total = sum(reviews) if disjoint else reviews[0]
     mean = float(np.average(accuracy, weights=reviews))
-    return {**share(round(mean * total), total), "folds": len(results), "seeds": len(results)}
+    return {**share(round(mean * total), total), "trainings": len(results)}
 
 
 def _test(reports: list[dict]) -> dict | None:
-    """Mean accuracy on the test, the sample s.d. over seeds, and the interval of its size."""
+    """Mean accuracy on the test, the sample s.d. over seeds, and the interval of its size.
+
+    Of reports on tests of several sizes those on the largest count.
+    """
     if not reports:
         return None
+    largest = max(report["reviews"] for report in reports)
+    reports = [report for report in reports if report["reviews"] == largest]
     values = [report["metrics"]["accuracy"]["value"] for report in reports]
     mean, total = float(np.mean(values)), reports[0]["reviews"]
     return {
@@ -148,27 +159,29 @@ def _test(reports: list[dict]) -> dict | None:
     }
 
 
-def _minutes(step: str, run: str, folder: Path) -> float | None:
+def _minutes(step: str, dataset: str, run: str, folder: Path) -> float | None:
     """What a model of the step costs with all that it builds on; None where some is not known."""
-    costs = _costs(step, run, folder)
+    costs = _costs(step, dataset, run, folder)
     return None if None in costs.values() else float(sum(costs.values()))
 
 
-def _costs(step: str, run: str, folder: Path) -> dict[tuple, float | None]:
+def _costs(step: str, dataset: str, run: str, folder: Path) -> dict[tuple, float | None]:
     """Minutes of each part, by name: what several build on is there once. Medians over seeds."""
     trained = _read(folder, f"{step}-{run}-seed*") or _read(folder, f"{step}-{run}-fold*")
     own = [result["minutes"] for result in trained if "validation" in result]
     costs = {(step, run): float(np.median(own)) if own and None not in own else None}
     if STEPS[step].start == MLM:
-        (pretrained,) = _read(folder, f"{MLM}-{run}-seed{MLM_SEED}")
-        costs[MLM, run] = pretrained["minutes"]
+        found = _read(folder, f"{MLM}-{run}-seed{MLM_SEED}")
+        costs[MLM, run] = found[0]["minutes"] if found else None
     elif STEPS[step].start:
-        costs |= _costs(STEPS[step].start, run, folder)
+        costs |= _costs(STEPS[step].start, dataset, run, folder)
     for teacher, backbone, seed in STEPS[step].teachers:
-        of = run if backbone is None else f"{run.split('-')[0]}-{backbone}"
-        for part, minutes in _costs(teacher, of, folder).items():
+        of = run if backbone is None else f"{dataset}-{backbone}"
+        for part, minutes in _costs(teacher, dataset, of, folder).items():
             costs[(*part, seed) if part[0] == teacher else part] = minutes
-        (labels,) = _read(folder, f"{teacher}-{of}-seed{seed}-labels")
-        reviews = min(STEPS[step].unlabelled or labels["labelled"], labels["labelled"])
-        costs["labels of", teacher, seed] = labels["minutes"] * reviews / labels["labelled"]
+        found = _read(folder, f"{teacher}-{of}-seed{seed}-labels")
+        if found:
+            reviews = min(STEPS[step].unlabelled or found[0]["labelled"], found[0]["labelled"])
+            minutes = found[0]["minutes"] * reviews / found[0]["labelled"]
+        costs["labels of", teacher, seed] = minutes if found else None
     return costs

@@ -31,6 +31,11 @@ class Recipe:
 
 def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
     """A hash of all that decides the trained weights; a finished training is known by it."""
+    return fingerprint_of(backbone, reviews.training_sha256, asdict(recipe))
+
+
+def fingerprint_of(backbone: Backbone, data_sha256: str, recipe: dict) -> str:
+    """The same for any training that starts from a backbone, of some data and settings."""
     weights = hashlib.sha256()
     for part in (backbone.weights, backbone.head or {}):
         for name in sorted(part):
@@ -38,6 +43,6 @@ def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
     # Attention dropout depends on the device, rounding on all three.
     machine = [device().type, precision()[0], attention()[0]]
     config = backbone.config.to_dict()
-    parts = [weights.hexdigest(), config, reviews.training_sha256, machine, asdict(recipe)]
+    parts = [weights.hexdigest(), config, data_sha256, machine, recipe]
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from utils import InputError
-from utils.adapt import adapt
+from utils.adapt import adapt, pretraining_fingerprint
 from utils.agreement import measure
 from utils.backbone import Backbone, build_model, load_backbone
 from utils.baseline import choose_baseline
@@ -16,10 +17,11 @@ from utils.calibration import calibrate
 from utils.data import Reviews
 from utils.evaluation import evaluate, metrics, predict_test, report, rounded
 from utils.hardware import versions
+from utils.inference import Classifier
 from utils.recipe import Recipe, fingerprint
 from utils.results import Run, sha256, write_json
 from utils.settings import Settings, resolve_path
-from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, Step, describe
+from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, Step, describe, is_of, result_name
 from utils.teaching import label_softly, with_soft_labels
 from utils.trainer import make_trainer
 from utils.training import fine_tune, load_trained
@@ -35,15 +37,12 @@ class Research:
     def __init__(self, settings: Settings, reviews: Reviews):
         self.settings, self.reviews = settings, reviews
         self.folder = resolve_path(settings.artifacts) / "research"
-        # Another label budget than the usual one is part of the name: for the learning curve.
-        self.budget = "" if settings.labels == Settings.labels else f"-labels{settings.labels}"
 
     def path(self, step: str, which: str, backbone: str | None = None) -> Path:
         """The JSON of a step: `which` is a seed or a fold, as in seed42."""
         settings = replace(self.settings, backbone=backbone or self.settings.backbone)
         run = Run.of(settings, self.reviews.name).name
-        budget = "" if step == MLM else self.budget  # no label is used there
-        return self.folder / f"{step}-{run}{budget}-{which}.json"
+        return self.folder / result_name(step, run, which, self.settings.labels)
 
     def pretrain(self) -> Path:
         """Go on pretraining the backbone on the reviews without labels."""
@@ -51,19 +50,30 @@ class Research:
         path = self.path(MLM, f"seed{MLM_SEED}")
         backbone = load_backbone(self.settings.backbone)
         result = adapt(path.with_suffix(""), backbone, texts, MLM_SEED)
-        return write_json(path, self.reviews.provenance | {"unlabelled": counts} | result)
+        about = {"labels": self.settings.labels, "unlabelled": counts}  # none of the labels' texts
+        return write_json(path, self.reviews.provenance | about | result)
 
-    def count_words(self) -> Path:
-        """The baseline of notebook 02 with this label budget, chosen on validation and scored."""
-        model, by_strength = choose_baseline(self.reviews.train, self.reviews.validation)
-        positive = model.predict_proba(self.reviews.test["text"])[:, 1]
+    def count_words(self) -> dict:
+        """The baseline of notebook 02 with these labels, chosen on validation and scored."""
+        reviews = self.reviews
+        model, by_strength = choose_baseline(reviews.train, reviews.validation)
+        positive = rounded(model.predict_proba(reviews.test["text"])[:, 1])
+        return {
+            "C": max(by_strength, key=by_strength.get),
+            "validation_accuracy": max(by_strength.values()),
+            "report": report(reviews.test["label"].to_numpy(), positive),
+            "probabilities": positive,
+        }
+
+    def score_baseline(self) -> Path:
+        """The baseline's score with this budget of labels, for the learning curve."""
+        counted = self.count_words()
         result = {
             **self.reviews.provenance,
             "training_sha256": self.reviews.training_sha256,
-            "labels": self.settings.labels,
-            "C": max(by_strength, key=by_strength.get),
-            "validation_accuracy": max(by_strength.values()),
-            "test": report(self.reviews.test["label"].to_numpy(), positive),
+            "C": counted["C"],
+            "validation_accuracy": counted["validation_accuracy"],
+            "test": counted["report"],
             "versions": versions(),
         }
         return write_json(self.path(TFIDF, f"seed{self.settings.seed}"), result)
@@ -71,8 +81,8 @@ class Research:
     def label(self, step: str, count: int) -> Path:
         """Label reviews that have none with the model of a step."""
         texts, counts = load_unlabelled(self.settings, self.reviews)
+        classifier, trained = self.trained(step)
         path = self.path(step, f"seed{self.settings.seed}")
-        classifier, trained = self.trained(path)
         path = path.with_name(f"{path.stem}-labels.npz")
         about = {"unlabelled": counts, "model_sha256": trained["model_sha256"]}
         labelled = label_softly(classifier, texts, count, path, about)
@@ -86,40 +96,70 @@ class Research:
         }
         return write_json(path.with_suffix(".json"), result)
 
-    def trained(self, path: Path):
-        """The model of a finished step, and its result."""
-        if not path.exists():
-            raise InputError(f"{path.name} is missing: run that step with its seed first.")
-        return load_trained(Run(path.with_suffix("")))
+    def result(self, step: str, seed: int, backbone: str | None = None) -> dict:
+        """The result of a finished step.
+
+        Raises InputError where there is none, or where the step has been changed since.
+        """
+        path = self.path(step, f"seed{seed}", backbone)
+        result = json.loads(path.read_text()) if path.exists() else {}
+        if not result or (step in STEPS and not is_of(step, result)):
+            raise InputError(
+                f"{path.name} is missing, or of an earlier recipe: run scripts/research.py {step} "
+                f"with {f'BACKBONE={backbone} and ' if backbone else ''}SEED={seed} first."
+            )
+        return result
+
+    def trained(self, step: str) -> tuple[Classifier, dict]:
+        """The model of a finished step, and its result, which must belong together."""
+        seed = self.settings.seed
+        model_sha256 = self.result(step, seed)["model_sha256"]
+        run = Run(self.path(step, f"seed{seed}").with_suffix(""))
+        return load_trained(run, model_sha256=model_sha256)
 
     def backbone(self, step: Step) -> Backbone:
         """What the step starts from."""
         backbone = load_backbone(self.settings.backbone)
         if step.start is None:
             return backbone
-        path = self.path(step.start, f"seed{MLM_SEED if step.start == MLM else self.settings.seed}")
-        if not path.exists():
-            raise InputError(f"{path.name} is missing: run scripts/research.py {step.start} first.")
         if step.start == MLM:
-            pretrained = load_backbone(str(path.with_suffix("") / "model"))
-            return replace(backbone, weights=pretrained.weights)
-        model = self.trained(path)[0].model
+            return replace(backbone, weights=self.pretrained(backbone))
+        model = self.trained(step.start)[0].model
         encoder, head = (
             {name: value.cpu() for name, value in part.state_dict().items()}
             for part in (model.base_model, model.head)
         )
         return replace(backbone, weights=encoder, head=head)
 
+    def pretrained(self, backbone: Backbone) -> dict[str, torch.Tensor]:
+        """The weights of the backbone that was pretrained further.
+
+        Raises InputError where it is of another backbone, or has read the texts of the labels.
+        """
+        made, path = self.result(MLM, MLM_SEED), self.path(MLM, f"seed{MLM_SEED}")
+        expected = pretraining_fingerprint(backbone, made["texts_sha256"], MLM_SEED)
+        folder = path.with_suffix("") / made["fingerprint"] / "model"
+        if (
+            made["fingerprint"] != expected
+            or made["labels"] < self.settings.labels
+            or made["reviews_sha256"] != self.reviews.reviews_sha256
+            or not folder.exists()
+        ):
+            raise InputError(
+                f"{path.name} is of another backbone, recipe or data, or its weights are not here: "
+                f"run scripts/research.py {MLM} with these settings first."
+            )
+        return load_backbone(str(folder)).weights
+
     def history(self, name: str, recipe: Recipe, reviews: Reviews) -> list[str]:
         """What was done to the pretrained encoder, step by step, for the card of a model."""
         step, earlier = STEPS[name], []
         if step.start == MLM:
-            texts = json.loads(self.path(MLM, f"seed{MLM_SEED}").read_text())["reviews"]
+            texts = self.result(MLM, MLM_SEED)["reviews"]
             earlier = [f"masked language modelling on {texts:,} reviews without their labels"]
         elif step.start:
-            start = Run(self.path(step.start, f"seed{recipe.seed}").with_suffix(""))
-            earlier = start.load("training")["history"]
-        soft = f", on {reviews.softly_labelled:,} of their reviews" if step.teachers else ""
+            earlier = self.result(step.start, recipe.seed).get("history", [])
+        soft = f" ({reviews.softly_labelled:,})" if step.teachers else ""
         return [*earlier, f"{name}: {describe(recipe, replace(step, start=None))}{soft}"]
 
     def train(self, name: str, fold: int | None, score: bool) -> Path:
@@ -131,27 +171,28 @@ class Research:
             reviews = reviews.fold(fold)
         if step.teachers:
             texts, _ = load_unlabelled(self.settings, self.reviews)
-            found = [self.path(teacher, f"seed{seed}", backbone)
-                     for teacher, backbone, seed in step.teachers]  # fmt: skip
-            labels = [path.with_name(f"{path.stem}-labels.npz") for path in found]
+            labels = {}
+            for teacher, backbone, seed in step.teachers:
+                path = self.path(teacher, f"seed{seed}", backbone)
+                model_sha256 = self.result(teacher, seed, backbone)["model_sha256"]
+                labels[path.with_name(f"{path.stem}-labels.npz")] = model_sha256
             reviews = with_soft_labels(reviews, texts, step.unlabelled or len(texts), labels)
         path = self.path(name, f"seed{self.settings.seed}" if fold is None else f"fold{fold}")
         run = Run(path.with_suffix(""))
         backbone = self.backbone(step)
         recipe = replace(Recipe(backbone.learning_rate, self.settings.seed), **step.changes)
         old = json.loads(path.read_text()) if path.exists() else {}
-        same = old.get("fingerprint") == fingerprint(backbone, reviews, recipe)
-        known = old if same else {}
+        same = {"fingerprint": fingerprint(backbone, reviews, recipe),
+                "split_sha256": reviews.split_sha256}  # fmt: skip
+        known = old if same.items() <= old.items() else {}
         if "validation_as_served" in known and ("test" in known or not score):
             return path
-        if score:  # before the work begins: it may be missing
-            baseline = Run.of(self.settings, reviews.name).load(
-                "baseline", split_sha256=self.reviews.split_sha256
-            )
         model = build_model(backbone, self.settings.seed)
         trainer = make_trainer(run, model, backbone, reviews, recipe)
         history = self.history(name, recipe, reviews)
         trained = fine_tune(run, trainer, backbone, reviews, recipe, step=name, history=history)
+        if known.get("model_sha256") != trained["model_sha256"]:
+            known = {}  # what was measured is not of these weights
         result = {**known, **trained}
         del result["training_loss"]
         classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)
@@ -161,25 +202,26 @@ class Research:
             "probabilities": rounded(found),
         }
         if score and "test" not in known:
-            result |= test_results(run, reviews, found, baseline)
+            result |= self.score(run, reviews, classifier, found)
         return write_json(path, result)
 
+    def score(
+        self, run: Run, reviews: Reviews, classifier: Classifier, validation: np.ndarray
+    ) -> dict:
+        """The test's metrics, and where bf16 was computed what that changed on validation.
 
-def test_results(run: Run, reviews: Reviews, validation: np.ndarray, baseline: dict) -> dict:
-    """The test's metrics, and where bf16 was computed what that changed on validation.
-
-    What a card says of the model is saved in its run, as the notebooks do for theirs.
-    """
-    classifier, trained = load_trained(run)
-    probabilities = predict_test(run, reviews, classifier, trained)
-    found = evaluate(run, reviews, probabilities, trained, baseline)
-    calibrate(run, reviews, validation, probabilities)
-    copies = {}
-    if classifier.model.config.model_type == "distilbert":  # the teacher is not exported
-        copies = measure(run, classifier, trained, reviews.validation)
-    return {
-        "test": found["model"],
-        "predicting_minutes": found["minutes"],
-        "predictions_sha256": hashlib.sha256(probabilities.tobytes()).hexdigest(),
-        **({"bf16": copies["bf16"]} if "bf16" in copies else {}),
-    }
+        What a card says of the model is saved in its run, as the notebooks do for theirs.
+        """
+        trained = run.load("training")
+        probabilities = predict_test(run, reviews, classifier, trained)
+        found = evaluate(run, reviews, probabilities, trained, self.count_words())
+        calibrate(run, reviews, validation, probabilities)
+        copies = {}
+        if classifier.model.config.model_type == "distilbert":  # the teacher is not exported
+            copies = measure(run, classifier, trained, reviews.validation)
+        return {
+            "test": found["model"],
+            "predicting_minutes": found["minutes"],
+            "predictions_sha256": hashlib.sha256(probabilities.tobytes()).hexdigest(),
+            **({"bf16": copies["bf16"]} if "bf16" in copies else {}),
+        }

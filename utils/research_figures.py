@@ -6,24 +6,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from utils.figures import GREY, OURS
-from utils.ladder import REFERENCES, worth
+from utils.ladder import TEACHERS_RUNG, worth
 
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g}%")
 
 
-def ladder(rows: list[dict]) -> Figure:
-    """Test accuracy of each step that was scored: its seeds, their mean and its 95% interval."""
+def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
+    """Test accuracy of each step that was scored: its seeds, their mean and its 95% interval.
+
+    `references` are what others report on the same test.
+    """
     rows = [row for row in rows if row["test"]]
     figure, axes = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.6))
     for place, row in enumerate(reversed(rows)):
         test = row["test"]
-        hue = GREY if row["rung"].startswith("the teacher") else OURS
+        hue = GREY if row["rung"] == TEACHERS_RUNG else OURS
         axes.plot(test["interval"], [place] * 2, color=hue, lw=1.5)
         axes.plot(test["values"], [place] * test["seeds"], "|", color=hue, ms=9)
         axes.plot(test["mean"], place, "o", color=hue, ms=6)
         axes.annotate(f"{test['mean']:.1%}", (test["mean"], place), xytext=(0, 7),
                       textcoords="offset points", ha="center", fontsize=9, color=hue)  # fmt: skip
-    for row, (name, value) in enumerate(REFERENCES.items()):
+    for row, (name, value) in enumerate(references.items()):
         axes.axvline(value, color="#555555", ls=("--", ":")[row % 2], lw=1)
         axes.text(value, 1.02 + 0.06 * row, name, transform=axes.get_xaxis_transform(),
                   ha="right", va="bottom", fontsize=8, color="#555555")  # fmt: skip
@@ -31,10 +34,11 @@ def ladder(rows: list[dict]) -> Figure:
     axes.margins(y=0.15)
     axes.xaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("test accuracy: seeds, mean, 95% interval of the test's size")
-    ours = [row for row in rows if not row["rung"].startswith("the teacher")]
-    first, best = ours[0], max(ours, key=lambda row: row["test"]["mean"])
-    gain = 100 * (best["test"]["mean"] - first["test"]["mean"])
-    axes.set_title(f"“{best['step']}” gives {gain:.1f} points more than “{first['step']}”", pad=34)
+    ours = [row for row in rows if row["rung"] != TEACHERS_RUNG]
+    if len(ours) > 1:
+        gain = 100 * (ours[-1]["test"]["mean"] - ours[0]["test"]["mean"])
+        title = f"“{ours[-1]['step']}”: {gain:+.1f} points against “{ours[0]['step']}”"
+        axes.set_title(title, pad=34)
     return figure
 
 
@@ -56,6 +60,9 @@ def learning_curve(curves: dict[str, list[dict]]) -> Figure:
     (words, counted), *_, (name, rows) = curves.items()
     first = rows[0]
     same = worth(counted, first["mean"])
-    than = f"as {same:,} do for {words}" if same else f"better than {words} with any number here"
-    axes.set_title(f"{first['labels']:,} labels do for “{name}” {than}")
+    if same:
+        axes.set_title(f"{first['labels']:,} labels do for “{name}” as {same:,} do for {words}")
+    elif first["mean"] > counted[-1]["mean"]:
+        most = counted[-1]["labels"]
+        axes.set_title(f"{first['labels']:,} labels do more for “{name}” than {most:,} for {words}")
     return figure

@@ -39,7 +39,8 @@ def cross_validated(dataset: str = "imdb-minilm") -> str:
 def by_epoch(dataset: str = "imdb-minilm") -> str:
     """Mean validation accuracy after each epoch, over all trainings, in a sentence."""
     main = json.loads((ROOT / "artifacts" / dataset / "results" / "training.json").read_text())
-    others = (json.loads(path.read_text()) for path in FOLDER.glob(f"*-{dataset}-*.json"))
+    others = [json.loads(path.read_text()) for kind in ("fold", "seed")
+              for path in FOLDER.glob(f"*-{dataset}-{kind}*.json")]  # fmt: skip
     trained = [main, *(result for result in others if "validation" in result)]
     # A training of which two epochs were kept is one training: its losses are the same.
     histories = {
@@ -57,33 +58,39 @@ def by_epoch(dataset: str = "imdb-minilm") -> str:
 
 
 def scored(run: str = "imdb-minilm") -> str:
-    """One row a seed that was scored on the test, and each recipe's mean ± sample s.d."""
+    """One row a seed of fine-tuning alone that was scored, each recipe's mean ± sample s.d.
+
+    The mean is over seeds: of a seed that was trained twice, by earlier code too, the last counts.
+    """
     main = Run(ROOT / "artifacts" / run)
     trained = main.load("training")
     found = {describe(recipe_of(trained), Step()): [(trained, main.load("evaluation")["model"])]}
     for path in sorted(FOLDER.glob(f"*-{run}-seed*.json")):
-        result = json.loads(path.read_text())
-        if "test" in result and result["fingerprint"] != trained["fingerprint"]:
-            recipe = describe(recipe_of(result), step_of(path))
-            found.setdefault(recipe, []).append((result, result["test"]))
+        result, step = json.loads(path.read_text()), step_of(path)
+        if "test" not in result or "fingerprint" not in result or step.start or step.teachers:
+            continue
+        if result["fingerprint"] != trained["fingerprint"]:
+            found.setdefault(describe(recipe_of(result), step), []).append((result, result["test"]))
     lines = [
         "| recipe | seed | precision | epochs on validation | kept | test accuracy | F1 |",
         "|---|---|---|---|---|---|---|",
     ]
     for recipe, rows in found.items():
-        values = {"accuracy": [], "f1": []}
+        values: dict[str, dict[int, float]] = {"accuracy": {}, "f1": {}}
         for result, test in sorted(rows, key=lambda row: row[0]["recipe"]["seed"]):
             cells = []
             for metric, of_all in values.items():
                 value, (low, high) = test["metrics"][metric].values()
-                of_all.append(value)
+                of_all[result["recipe"]["seed"]] = value
                 cells.append(f"{value:.4f} [{low:.3f}, {high:.3f}]")
             epochs = ", ".join(f"{epoch['accuracy']:.1%}" for epoch in result["validation"])
             about = [recipe, result["recipe"]["seed"], result["versions"]["precision"], epochs]
             lines.append(f"| {' | '.join(map(str, [*about, result['kept_epoch'], *cells]))} |")
-        if len(rows) > 1:
-            spread = [f"{np.mean(x):.4f} ± {np.std(x, ddof=1):.4f}" for x in values.values()]
-            lines.append(f"| {recipe} | mean ± s.d. | | | | {' | '.join(spread)} |")
+        if len(values["accuracy"]) > 1:
+            of_seeds = [list(by_seed.values()) for by_seed in values.values()]
+            spread = [f"{np.mean(x):.4f} ± {np.std(x, ddof=1):.4f}" for x in of_seeds]
+            seeds = f"mean ± s.d. of {len(of_seeds[0])} seeds"
+            lines.append(f"| {recipe} | {seeds} | | | | {' | '.join(spread)} |")
     return "\n".join(lines)
 
 
@@ -98,11 +105,13 @@ def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-m
     ]
     for dataset in datasets:
         usual = sorted(FOLDER.glob(f"short_usual-{dataset}-fold*.json"))
-        if not usual:
-            continue
         pairs = [
-            [json.loads(path.read_text()) for path in (theirs, _ours(theirs))] for theirs in usual
+            [json.loads(path.read_text()) for path in (theirs, _ours(theirs))]
+            for theirs in usual
+            if _ours(theirs).exists()
         ]
+        if not pairs:
+            continue
         served = [[result["validation_as_served"] for result in pair] for pair in pairs]
         answers = [[np.array(x["probabilities"]) >= 0.5 for x in pair] for pair in served]
         reviews = sum(len(theirs) for theirs, _ in answers)

@@ -1,9 +1,10 @@
 """The steps of the research: what each changes in the main recipe."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from utils.recipe import Recipe
+from utils.settings import Settings
 
 TFIDF = "tfidf"  # the baseline, for the learning curve
 MLM = "mlm"  # the step that pretrains the backbone further, without labels
@@ -63,6 +64,21 @@ WORDS = {
 }
 
 
+def result_name(step: str, run: str, which: str, labels: int) -> str:
+    """The name of a step's result: of its run, budget of labels, and seed or fold, as in seed42.
+
+    The usual budget is not part of the name. Pretraining uses no label.
+    """
+    budget = "" if step == MLM or labels == Settings.labels else f"-labels{labels}"
+    return f"{step}-{run}{budget}-{which}.json"
+
+
+def is_of(step: str, result: dict) -> bool:
+    """Whether a result was trained as the step now says, whatever its seed."""
+    recipe = recipe_of(result)  # whose rate, where the step names none, is the backbone's usual one
+    return recipe == replace(Recipe(recipe.learning_rate, recipe.seed), **STEPS[step].changes)
+
+
 def recipe_of(result: dict) -> Recipe:
     """The recipe of a result; older results do not name what was added to it since."""
     return Recipe(**{"shuffled": False, "best_epoch": True, **result["recipe"]})
@@ -87,4 +103,6 @@ def describe(recipe: Recipe, step: Step) -> str:
     if step.teachers:
         names = sorted({teacher for teacher, _, _ in step.teachers})
         parts.append(f"taught by {len(step.teachers)} x {' and '.join(names)}")
+        count = "all" if step.unlabelled is None else f"{step.unlabelled:,}"
+        parts.append(f"on {count} reviews without a label")
     return ", ".join(parts)

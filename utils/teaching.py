@@ -61,18 +61,23 @@ def read_labels(path: Path) -> dict:
 
 
 def with_soft_labels(
-    reviews: Reviews, all_texts: pd.DataFrame, count: int, paths: list[Path]
+    reviews: Reviews, all_texts: pd.DataFrame, count: int, teachers: dict[Path, str]
 ) -> Reviews:
     """The labelled reviews, and the first `count` texts with the mean of their teachers' labels.
 
+    `teachers` are the files of labels, each with the hash of the model that they must be of.
     Learning from soft labels is Hinton et al.'s distillation (2015). Raises InputError where a
     teacher has not labelled all of these texts, in this order.
     """
     found, texts = [], all_texts.head(count)
-    for path in paths:
+    for path, model_sha256 in teachers.items():
         saved = read_labels(path) if path.exists() else {"labels": []}
         labelled = len(saved["labels"])
-        if labelled < len(texts) or saved["texts"] != hash_of(all_texts.head(labelled)):
+        if (
+            labelled < len(texts)
+            or saved["texts"] != hash_of(all_texts.head(labelled))
+            or saved["about"]["model_sha256"] != model_sha256
+        ):
             step = path.name.split("-")[0]
             raise InputError(
                 f"{path.name} does not hold the labels of these {len(texts):,} reviews: run "

@@ -115,10 +115,10 @@ class WeightAveraging(TrainerCallback):
         self.average.n_averaged.fill_(state.global_step)
         checkpoint = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
         if state.global_step:  # resumed: what was loaded are the averaged weights
-            model.load_state_dict(load_file(checkpoint / self.FILE))
+            self.last = load_file(checkpoint / self.FILE)
 
     def on_epoch_begin(self, args, state, control, model, **kwargs):
-        if self.last is not None:
+        if self.last is not None:  # of an epoch before: none follows the last one
             model.load_state_dict(self.last)
             self.last = None
 

@@ -24,6 +24,7 @@ from utils.model import CustomHeadDistilBert
 from utils.recipe import Recipe
 from utils.results import Run, sha256, write_folder
 from utils.timing import minutes_spent
+from utils.trainer import WeightAveraging
 
 RESULT = "training.json"  # beside the weights that it is of
 
@@ -117,8 +118,10 @@ def checkpoint_to_resume(trainer: Trainer) -> str | None:
     """
     folder = Path(trainer.args.output_dir)
     _require_space(folder, trainer.model)
+    averaged = any(isinstance(c, WeightAveraging) for c in trainer.callback_handler.callbacks)
+    last = WeightAveraging.FILE if averaged else "trainer_state.json"  # what is written last
     for torn in folder.glob("checkpoint-*") if trainer.is_world_process_zero() else ():
-        if not (torn / "trainer_state.json").exists():  # written last: the save was interrupted
+        if not (torn / last).exists():  # the save was interrupted
             shutil.rmtree(torn)
     trainer.accelerator.wait_for_everyone()
     checkpoint = get_last_checkpoint(folder) if folder.exists() else None
@@ -156,7 +159,8 @@ def load_trained(run: Run, **expected) -> tuple[Classifier, dict]:
     if not folder.exists():
         raise InputError(
             f"The weights of {run.name} are not here (only its results are committed): run "
-            "notebooks/03_fine_tuning.ipynb first."
+            "notebooks/03_fine_tuning.ipynb first or, of a step of the research, delete "
+            f"{run.name}.json and run scripts/research.py with it again."
         )
     kind = CustomHeadDistilBert
     if AutoConfig.from_pretrained(folder, local_files_only=True).model_type == "mpnet":

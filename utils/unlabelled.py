@@ -1,11 +1,14 @@
 """Reviews without labels, for pretraining and for a teacher's labels: none stands in the test."""
 
 import hashlib
+import html
+import re
 from pathlib import Path
 
 import pandas as pd
 from datasets import load_dataset
 
+from utils import InputError
 from utils.data import Reviews, ordered
 from utils.hub import HUB_DATASET
 from utils.settings import Settings, resolve_path
@@ -46,7 +49,8 @@ def hash_of(texts: pd.DataFrame) -> str:
 
 
 def _key(text: str) -> str:
-    """Letters and digits alone, in one case."""
+    """Letters and digits alone, in one case, without markup."""
+    text = re.sub(r"<[^>]{0,200}>", " ", html.unescape(text))
     return "".join(character for character in text.casefold() if character.isalnum())
 
 
@@ -56,7 +60,12 @@ def _texts(source: str) -> list[str]:
     folder = resolve_path(source)
     for file in FILES:
         if (folder / file).exists():
-            return pd.read_parquet(folder / file)["text"].tolist()
-    found = sorted(Path(folder, "train", "unsup").glob("[!.]*.txt"))
-    texts = [file.read_text(encoding="utf-8") for file in found]
+            frame = pd.read_parquet(folder / file)
+            if "text" not in frame:
+                raise InputError(f"{file} has no column 'text'.")
+            texts = frame["text"].dropna().tolist()
+            break
+    else:
+        files = sorted(Path(folder, "train", "unsup").glob("[!.]*.txt"))
+        texts = [path.read_text(encoding="utf-8") for path in files]
     return [text for text in texts if clean(text)]
