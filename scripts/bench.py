@@ -19,7 +19,8 @@ import psutil
 
 from utils import InputError, benchmark, engines
 from utils.agreement import agreement
-from utils.benchmark_report import growth_figure, inference_figure, table, training_figure
+from utils.benchmark_figures import growth_figure, inference_figure, training_figure
+from utils.benchmark_report import table
 from utils.data import Reviews, load_reviews
 from utils.export import RELEASED
 from utils.hardware import precision, versions

@@ -13,13 +13,15 @@ import pytest
 
 from utils import ladder, research_tables, scale
 from utils.benchmark import FOLDER
-from utils.benchmark_report import table
+from utils.benchmark_report import summary, table
 from utils.evaluation import METRICS
 from utils.service import report
 from utils.settings import ROOT
 
 RUNS = ("imdb-minilm", "rotten-tomatoes-minilm")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+FILES = [ROOT / name for name in ("README.md", "artifacts/benchmark/README.md",
+                                  "artifacts/research/README.md")]  # fmt: skip
+README = FILES[0].read_text(encoding="utf-8")
 
 
 def result(run: str, name: str) -> dict:
@@ -157,9 +159,9 @@ def ladder_table() -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in frame.itertuples(index=False))])
 
 
-def with_tables(readme: str) -> str:
-    """The README with each marked table made anew from the committed results."""
-    tables = {
+def tables() -> dict[str, str]:
+    """Each table by the name that its place is marked with."""
+    return {
         "results": results_table(),
         "seeds": research_tables.scored(),
         "folds": research_tables.cross_validated(),
@@ -170,17 +172,25 @@ def with_tables(readme: str) -> str:
         "copies": copies_table(),
         "evaluation": evaluation_table(),
         "scale": scale.table(json.loads((FOLDER / "scale.json").read_text())),
+        "speed": summary(),
         **{
             part: table(part, FOLDER / f"{part}.json")
             for part in ("training", "inference", "growth", "tried")
         },
         "service": report.table(json.loads((FOLDER / "service.json").read_text())),
     }
-    for name, lines in tables.items():
+
+
+def with_tables(texts: dict) -> dict:
+    """The files' texts, each marked table made anew from the committed results."""
+    for name, lines in tables().items():
         marked = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        readme, found = marked.subn(lambda m, lines=lines: f"{m[1]}{lines}\n{m[2]}", readme)
-        assert found == 1, f"the README marks no table of {name}"
-    return readme
+        places = 0
+        for path, text in texts.items():
+            new = marked.subn(lambda m, lines=lines: f"{m[1]}{lines}\n{m[2]}", text)
+            texts[path], places = new[0], places + new[1]
+        assert places == 1, f"{name} has {places} places"
+    return texts
 
 
 def test_the_tables_are_the_committed_results():
@@ -188,7 +198,8 @@ def test_the_tables_are_the_committed_results():
     own = subprocess.run(status, cwd=ROOT, capture_output=True, text=True).stdout
     if own:
         pytest.skip("artifacts/ holds results of your own, which the README does not describe")
-    assert with_tables(README) == README
+    texts = {path: path.read_text(encoding="utf-8") for path in FILES}
+    assert with_tables(dict(texts)) == texts
 
 
 def use_the_model() -> list[tuple[str, str]]:
@@ -214,10 +225,11 @@ def test_the_use_the_model_section_runs_as_written(tmp_path):
     assert labelled["predicted_label"].tolist() == ["POSITIVE", "NEGATIVE"]
 
 
-def test_every_file_that_the_readme_links_to_exists():
-    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README)
-    assert len(links) > 5
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_every_file_that_a_readme_links_to_exists(path):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    assert path.parent == ROOT / "artifacts" / "research" or len(links) > 3
+    assert [link for link in links if not (path.parent / link).exists()] == []
 
 
 def test_the_settings_table_is_complete():
@@ -231,4 +243,5 @@ def test_every_make_target_that_the_readme_names_exists():
 
 
 if __name__ == "__main__":
-    (ROOT / "README.md").write_text(with_tables(README), encoding="utf-8")
+    for path, text in with_tables({path: path.read_text("utf-8") for path in FILES}).items():
+        path.write_text(text, encoding="utf-8")

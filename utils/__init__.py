@@ -2,11 +2,11 @@
 
 `attention` -> `hardware`, `hub`, `settings`, `results`, `manifest` -> `text` -> `sources` -> `data`
 -> `unlabelled` -> `model`, `bert`, `mpnet` -> `backbone` -> `inference` -> `attribution` ->
-`tables`, `scoring`, `folders` -> `timing`, `recipe` -> `trainer` -> `training` -> `adapt`,
+`tables`, `scoring`, `folders` -> `timing`, `recipe`, `steps` -> `trainer` -> `training` -> `adapt`,
 `teaching`, `evaluation` -> `baseline`, `calibration`, `failures`, `pairs`, `labels` -> `figures`,
-`evaluation_figures` -> `agreement` -> `steps` -> `research`, `research_tables` -> `ladder` ->
+`evaluation_figures` -> `agreement` -> `research`, `research_tables` -> `ladder` ->
 `research_figures` -> `card` -> `export` -> `onnx`, `legacy` -> `benchmark`, `engines`,
-`benchmark_report`, `scale` -> `service`.
+`benchmark_report`, `benchmark_figures`, `scale` -> `service`.
 `colab` stands alone, since it runs before anything is installed.
 """
 

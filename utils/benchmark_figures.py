@@ -1,0 +1,105 @@
+"""The benchmark as figures, made from its saved results alone."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+
+from utils.benchmark_report import imdb_seconds
+from utils.figures import GREY, OURS
+
+TRAINING, PREDICTING = "#0072B2", "#D55E00"
+
+
+def training_figure(result: dict) -> Figure:
+    """Reviews a second of each way of training, for both sizes, with the limit of the processor."""
+    sizes = result["sizes"]
+    figure, axes = plt.subplots(1, len(sizes), figsize=(11, 3.6), sharey=True, layout="tight")
+    for ax, (size, part) in zip(axes, sizes.items(), strict=True):
+        _bars(ax, part["rows"], part, result["peak_gflops"], last_is_ours=True)
+        ax.set_title(f"{size} parameters", loc="left", fontsize=11)
+    found = " and ".join(
+        f"{list(part['rows'].values())[-1]['times_the_first']:.1f} times as fast with {size}"
+        for size, part in sizes.items()
+    )
+    title = f"Training against the usual recipe: {found} parameters"
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    return figure
+
+
+def inference_figure(result: dict) -> Figure:
+    """Reviews a second of each engine, with the limit of the processor."""
+    figure, ax = plt.subplots(figsize=(8.5, 3.8), layout="tight")
+    _bars(ax, result["rows"], result, result["peak_gflops"])
+    ours = next(row for name, row in result["rows"].items() if name.startswith("ours"))
+    fastest = max(result["rows"], key=lambda name: result["rows"][name]["reviews_per_second"])
+    ax.set_title(
+        f"Ours predicts {ours['times_the_first']:.1f} times as fast as a pipeline; the fastest is "
+        f"{fastest}",
+        loc="left",
+    )
+    return figure
+
+
+def _bars(
+    ax: Axes, rows: dict, part: dict, peak: dict[str, float], last_is_ours: bool = False
+) -> None:
+    names = list(rows)
+    speeds = [rows[name]["reviews_per_second"] for name in names]
+    ours = [name.startswith("ours") or (last_is_ours and name == names[-1]) for name in names]
+    ax.barh(names, speeds, color=[OURS if own else GREY for own in ours])
+    for place, name in enumerate(names):
+        times = rows[name]["times_the_first"]
+        ax.annotate(f"{times:.1f}x" if place else "1x", (speeds[place], place), (4, 0),
+                    textcoords="offset points", va="center", zorder=3,
+                    bbox={"fc": "white", "ec": "none", "pad": 0.5})  # fmt: skip
+    for kind, gflops in peak.items():
+        limit = gflops / part["gflop"] * part["reviews"]
+        ax.axvline(limit, color="#555", ls="--", lw=1.2)
+        ax.text(
+            limit, -0.62, f"limit in {kind} ", ha="right", va="bottom", fontsize=8, color="#555"
+        )
+    ax.set_xlim(0, 1.04 * max(ax.get_xlim()[1], limit))
+    if not ax.yaxis_inverted():  # axes that are shared are inverted once
+        ax.invert_yaxis()
+    ax.set_xlabel("reviews a second")
+
+
+def growth_figure(result: dict) -> Figure:
+    """Minutes against the number of reviews, and milliseconds a review against its length."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), layout="tight")
+    measured = [int(count) for count in result["seconds_of_imdb"]["training"]]
+    counts = np.array([measured[0], 1000, 4000, 16000])
+    hues = {"training": TRAINING, "predicting": PREDICTING}
+    titles = {"training": "training, 3 epochs", "predicting": "predicting"}
+    for name, by_length in result["seconds_a_review"].items():
+        epochs = 3 if name == "training" else 1
+        for count, seconds in result["seconds_of_imdb"][name].items():
+            left.plot(int(count), epochs * seconds / 60, "o", color=hues[name])
+        minutes = counts * epochs * imdb_seconds(result, name) / 60
+        left.plot(counts, minutes, "--", color=hues[name])
+        left.annotate(titles[name], (counts[-1], minutes[-1]), xytext=(-8, 6),
+                      textcoords="offset points", ha="right", color=hues[name])  # fmt: skip
+        lengths = [int(length) for length in by_length]
+        right.plot(lengths, [1000 * s for s in by_length.values()], "o-", color=hues[name])
+        right.annotate(f"{name}, once", (lengths[-1], 1000 * by_length[str(lengths[-1])]),
+                       xytext=(-8, 6), textcoords="offset points", ha="right",
+                       color=hues[name])  # fmt: skip
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="reviews of IMDB's lengths (dots: measured)",
+        ylabel="minutes",
+    )
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    left.set_xticks(counts, [f"{count:,}" for count in counts])
+    left.minorticks_off()
+    right.set(xlabel="tokens in each review", ylabel="milliseconds a review", ylim=(0, None))
+    right.set_xticks(lengths)
+    minutes = 3600 * 3 * imdb_seconds(result, "training") / 60
+    left.set_title(f"3,600 reviews: about {minutes:.0f} minutes of training", loc="left")
+    low, high = (result["seconds_a_review"]["training"][str(n)] for n in (128, 512))
+    right.set_title(f"Four times the tokens: {high / low:.1f} times the cost", loc="left")
+    return figure
