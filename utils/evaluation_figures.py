@@ -100,9 +100,12 @@ def passed_by_kind(by_kind: dict[str, dict], expected: dict[str, str]) -> Figure
             value, (low, high) = found[kind]["share"], found[kind]["interval"]
             axes.plot([low, high], [place + shift] * 2, color=hue, lw=1.5)
             axes.plot(value, place + shift, "o", color=hue, ms=6)
-    names = [f"{kind} ({ours[kind]['reviews']})" if kind else "" for kind in kinds]
-    axes.set_yticks(range(len(kinds)), names)
-    for place, text in ((len(kinds) - 0.45, "the answer should flip"), (gap - 0.35, "or not")):
+    names = {n: f"{kind} ({ours[kind]['reviews']})" for n, kind in enumerate(kinds) if kind}
+    axes.set_yticks(list(names), list(names.values()))
+    for place, text in (
+        (len(kinds) - 0.45, "the answer should flip"),
+        (gap - 0.35, "it should not"),
+    ):
         axes.text(-0.015, place, text, style="italic", fontsize=9, color="#555555", va="center")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(kinds) - 0.1))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
