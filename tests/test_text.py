@@ -70,6 +70,16 @@ def test_no_texts(tokenizer):
 
 def test_an_excerpt_is_shown_as_it_was_written():
     """Dollar signs must not become formulas, nor stars and tags formatting."""
-    shown = excerpt("It cost $5 and $6, *really* <i>cheap</i> " + "word " * 100, 60)
+    shown = excerpt("It cost $5 and $6, *really* <i>cheap</i> " + "word " * 100 + "the end", 60)
     assert not set("$*<") & set(shown)
-    assert shown.endswith("…")
+    assert shown.endswith("… word word the end")
+
+
+def test_an_excerpt_holds_beginning_and_end():
+    text = " ".join(f"word{number}" for number in range(200))
+    shown = excerpt(text, 120)
+    assert shown.startswith("word0 word1")
+    assert shown.endswith("word198 word199")
+    assert shown.count("…") == 1
+    assert len(shown) <= 120
+    assert excerpt("short  text", 120) == "short text"

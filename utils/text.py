@@ -29,8 +29,15 @@ def head_tail(ids: list[int], limit: int) -> list[int]:
 
 
 def excerpt(text: str, width: int) -> str:
-    """The beginning of a text on one line, safe to show as Markdown: no formula, no formatting."""
-    short = html.escape(textwrap.shorten(text, width, placeholder=" …"))
+    """Beginning and end of a text on one line, safe to show as Markdown: without formatting.
+
+    Both, as the model reads it: a review often turns at its end.
+    """
+    text = " ".join(text.split())
+    if len(text) > width:
+        beginning = textwrap.shorten(text, 2 * width // 3, placeholder=" … ")
+        text = beginning + text[-(width // 3) :].split(" ", 1)[-1]
+    short = html.escape(text)
     return re.sub(r"[$*_`~\[\]\\]", lambda match: f"&#{ord(match[0])};", short)
 
 
