@@ -16,7 +16,7 @@ TEACHERS_RUNG = "the teacher, MPNet"
 RUNGS = {
     "1 · plain": ("short_head", "short", "middle", "plain"),
     "2 · another fine-tuning": (
-        "short_slow", "short_fast", "short_fast_averaged", "short_fast_layers",
+        "short_random", "short_slow", "short_fast", "short_fast_averaged", "short_fast_layers",
     ),
     "3 · pretrained further": ("adapted_short", "adapted"),
     "4 · taught by itself": ("self_taught", "self_taught_gold"),

@@ -25,13 +25,17 @@ class Recipe:
     max_tokens: int = MAX_TOKENS
     tail: bool = True  # of a longer review keep head and tail, not the head alone
     layer_decay: float = 1.0  # each layer's learning rate, as a multiple of that above it
+    grouped: bool = True  # batches of similar length, not of reviews in random order
     usual: bool = False  # as the usual notebook: fp32, attention dropout, reviews in random order
     averaging: float | None = None  # decay of the moving average of the weights that is evaluated
 
 
 def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
     """A hash of all that decides the trained weights; a finished training is known by it."""
-    return fingerprint_of(backbone, reviews.training_sha256, asdict(recipe))
+    recipe = asdict(recipe)
+    if recipe["grouped"]:
+        del recipe["grouped"]  # younger than trainings that were done with it
+    return fingerprint_of(backbone, reviews.training_sha256, recipe)
 
 
 def fingerprint_of(backbone: Backbone, data_sha256: str, recipe: dict) -> str:

@@ -40,6 +40,7 @@ STEPS = {
     "short_fast_averaged": Step({**SHORT, "learning_rate": 2e-4, "averaging": 0.99}),
     "short_fast_layers": Step({**SHORT, "learning_rate": 2e-4, "layer_decay": 0.8}),
     "short_long_to_short": Step({**SHORT, "shuffled": False}),
+    "short_random": Step({**SHORT, "grouped": False}),
     "short_usual": Step({**SHORT, "usual": True}),
     "short_head": Step({**SHORT, "tail": False}),
     "middle": Step({"max_tokens": 384}),
@@ -97,6 +98,7 @@ def describe(recipe: Recipe, step: Step) -> str:
     parts += [] if recipe.tail else ["the head of a long review only"]
     parts += ["the epoch that validation prefers"] if recipe.best_epoch else []
     parts += ["in the usual way: fp32, attention dropout, random batches"] if recipe.usual else []
+    parts += [] if recipe.grouped else ["reviews in random order"]
     parts += [] if recipe.shuffled else ["batches from long to short"]
     if step.start:
         parts.append("pretrained further" if step.start == MLM else f"after {step.start}")

@@ -200,8 +200,10 @@ def make_trainer(
         metric_for_best_model="accuracy",
         logging_steps=5,
     )
+    if not recipe.grouped or recipe.usual:
+        values["train_sampling_strategy"] = "random"
     if recipe.usual:
-        values |= {"bf16": False, "train_sampling_strategy": "random"}
+        values["bf16"] = False
         for layer in model.distilbert.transformer.layer:
             layer.attention.dropout.p = backbone.config.attention_dropout
     callbacks = [WeightAveraging(recipe.averaging)] if recipe.averaging else []
