@@ -20,7 +20,7 @@ notebooks: $(INSTALLED)  ## all notebooks there are
 
 evaluate: $(INSTALLED)  ## after run, what notebook 04b shows; ALSO=embedded: on those reviews too
 	@$(BIN)/pip install --quiet -r requirements-evaluate.txt
-	@$(BIN)/python scripts/research.py short --folds 0 1 2 3 4 5 6 7 8 9
+	@$(BIN)/python scripts/research.py short --halves
 	@$(BIN)/python scripts/evaluate.py $(if $(ALSO),--also $(ALSO))
 
 train: $(INSTALLED)  ## fine-tuning alone, without notebooks; PROCESSES=2: by two that share each batch

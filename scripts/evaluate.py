@@ -5,7 +5,7 @@ Examples:
   python scripts/evaluate.py --also embedded
   python scripts/evaluate.py --originals test_original.tsv --edits test_contrast.tsv
 
-Needs a finished run (make run), and for the labels the ten folds of scripts/research.py short.
+Needs a finished run (make run), and for the labels scripts/research.py short --halves.
 Results are saved in the run's folder, each as soon as it is there.
 """
 

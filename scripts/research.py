@@ -1,10 +1,11 @@
 """The steps of the research: trained, compared on validation, and scored if chosen.
 
-Example: SOURCE=path/to/imdb BACKBONE=minilm python scripts/research.py plain --folds 0 1 2
+Example: SOURCE=path/to/imdb BACKBONE=minilm python scripts/research.py short --halves
 
-What is to be compared is cross-validated inside the label budget first (--folds); only what was
-chosen is then trained with a seed or several (SEED) and scored on the test (--score). A step that
-learns from another's labels says which is to be run before it. Everything resumes.
+What is to be compared is cross-validated inside the label budget first: --halves tells more for its
+time, the models of --folds learn from more labels. Only what was chosen is then trained with a seed
+or several (SEED) and scored on the test (--score). A step that learns from another's labels says
+which is to be run before it. Everything resumes.
 """
 
 import argparse
@@ -35,6 +36,9 @@ def main() -> None:
     parser.add_argument("steps", choices=[TFIDF, MLM, *STEPS], nargs="+")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
+        "--halves", action="store_true", help="train twice, on either half, validate on the other"
+    )
+    how.add_argument(
         "--folds", type=int, choices=range(10), nargs="+", default=[], metavar="FOLD",
         help="0 to 9: train once for each, with that tenth of the labels as validation",
     )  # fmt: skip
@@ -44,13 +48,14 @@ def main() -> None:
         help="label that many reviews that have no label, default: all",
     )  # fmt: skip
     arguments = parser.parse_args()
-    chosen = arguments.folds or arguments.score or arguments.label
-    if chosen and {TFIDF, MLM} & set(arguments.steps):
-        parser.error(f"{TFIDF} and {MLM} have neither folds, nor labels to give, nor --score")
+    parts = [f"fold{number}" for number in arguments.folds]
+    parts += ["half0", "half1"] if arguments.halves else []
+    if (parts or arguments.score or arguments.label) and {TFIDF, MLM} & set(arguments.steps):
+        parser.error(f"{TFIDF} and {MLM} take none of these options")
     try:
         settings = set_up()
         research = Research(settings, load_reviews(settings))
-        for fold in arguments.folds or [None]:
+        for part in parts or [None]:
             for step in arguments.steps:
                 if step == MLM:
                     path = research.pretrain()
@@ -59,7 +64,7 @@ def main() -> None:
                 elif arguments.label:
                     path = research.label(step, arguments.label)
                 else:
-                    path = research.train(step, fold, arguments.score)
+                    path = research.train(step, part, arguments.score)
                 print(f"Saved in {os.path.relpath(path)}", flush=True)
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -588,7 +588,7 @@ def test_folds_are_disjoint_tenths_of_the_budget_that_share_no_film(tmp_path):
     frame = make_reviews(400).assign(group=[f"film {n % 50}" for n in range(400)])
     frame.to_csv(tmp_path / "mine.csv", index=False)
     found = load(tmp_path / "mine.csv", labels=200)
-    folds = [found.fold(number) for number in range(10)]
+    folds = [found.fold(number, 10) for number in range(10)]
     budget = sorted([*found.train["hash"], *found.validation["hash"]])
     assert sorted(h for fold in folds for h in fold.validation["hash"]) == budget
     for fold in folds:

@@ -43,15 +43,15 @@ def test_folds_and_seeds_are_told_apart(tmp_path):
     write_training(tmp_path, "plain", "seed42", 0.90, 10, test=0.89)
     write_training(tmp_path, "plain", "seed43", 0.92, 12, test=0.91)
     short, plain = ladder(folder=tmp_path)
-    assert (short["folds"]["share"], short["folds"]["reviews"]) == (pytest.approx(0.9), 800)
-    assert (short["seeds"], short["test"]) == (None, None)
+    assert (short["fold"]["share"], short["fold"]["reviews"]) == (pytest.approx(0.9), 800)
+    assert (short["half"], short["seed"], short["test"]) == (None, None, None)
     # Seeds are validated on the same reviews: two of them are no more than one.
-    assert (plain["seeds"]["share"], plain["seeds"]["reviews"]) == (pytest.approx(0.91), 400)
+    assert (plain["seed"]["share"], plain["seed"]["reviews"]) == (pytest.approx(0.91), 400)
     assert plain["test"]["mean"] == pytest.approx(0.90)
     assert plain["test"]["spread"] == pytest.approx(0.01414, rel=1e-3)
     assert plain["minutes"] == 11
     read = ladder_table([short, plain])
-    assert "90.0%" in read["validation, by folds"][0]
+    assert "90.0%" in read["validation, by tenths"][0]
     assert read["test accuracy"][1].startswith("0.9000 ± 0.0141")
 
 
@@ -86,7 +86,7 @@ def test_results_of_an_earlier_recipe_of_a_step_are_left_out(tmp_path):
     write_training(tmp_path, "plain", "seed43", 0.95, 5)
     (tmp_path / "plain-imdb-minilm-seed43.json").rename(tmp_path / "short-imdb-minilm-seed43.json")
     (row,) = ladder(folder=tmp_path)
-    assert (row["step"], row["seeds"]["trainings"]) == ("short", 1)
+    assert (row["step"], row["seed"]["trainings"]) == ("short", 1)
 
 
 def test_unknown_minutes_are_not_made_up(tmp_path):

@@ -121,9 +121,8 @@ def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path
     assert "Missing: explanations, minimal_pairs, labels" in shown_in(executed)
     other = tmp_path / "others.csv"
     make_reviews(200, seed=7).to_csv(other, index=False)
-    folds = ["short", "--folds", *range(10)]
     for script, arguments in (
-        ("research.py", folds),
+        ("research.py", ["short", "--halves"]),
         ("evaluate.py", ["--also", other]),
         ("run_notebooks.py", ["04b"]),
     ):

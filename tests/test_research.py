@@ -302,9 +302,14 @@ def test_the_usual_way_is_compared_on_paired_answers(tmp_path, monkeypatch):
             "accuracy": float(np.mean((answers >= 0.5) == labels)),
             "probabilities": answers.tolist(),
         }
-        result = {"dataset": "IMDB", "validation_as_served": served}
-        (tmp_path / f"{step}-imdb-minilm-fold0.json").write_text(json.dumps(result))
+        result = {"dataset": "IMDB", "train_reviews": 10, "validation_as_served": served}
+        (tmp_path / f"{step}-imdb-minilm-half0.json").write_text(json.dumps(result))
     monkeypatch.setattr(research_tables, "FOLDER", tmp_path)
     half = 1.96 * np.sqrt(3 - 10 * 0.1**2) / 10
-    expected = f"| IMDB | 1 | 80.0% | 90.0% | +10.0 ± {100 * half:.1f} points |"
+    expected = (
+        f"| IMDB | 1 x 10 | 10 | the usual one | 80.0% | 90.0% | +10.0 ± {100 * half:.1f} points |"
+    )
     assert research_tables.against_usual().splitlines()[2:] == [expected]
+    # What has no counterpart is left out.
+    (tmp_path / "short-imdb-minilm-half0.json").unlink()
+    assert len(research_tables.against_usual().splitlines()) == 2

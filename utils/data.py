@@ -65,14 +65,14 @@ class Reviews:
         """Hash of the labelled budget alone: training does not depend on the size of the test."""
         return _hash([_keys(self.train), "|", _keys(self.validation)])
 
-    def fold(self, number: int) -> "Reviews":
-        """The same label budget with another tenth of it as validation, `number` from 0 to 9.
+    def fold(self, number: int, of: int) -> "Reviews":
+        """The same label budget with another part of it as validation, `number` from 0 on.
 
-        The ten are disjoint, as large in each class, and share no group with what is trained on.
+        The parts are disjoint, as large in each class, and share no group with what is trained on.
         """
         labelled = pd.concat([self.train, self.validation]).sort_values("hash", kind="stable")
         groups = labelled["group" if "group" in labelled else "hash"]
-        splitter = StratifiedGroupKFold(10, shuffle=True, random_state=DRAW_SEED)
+        splitter = StratifiedGroupKFold(of, shuffle=True, random_state=DRAW_SEED)
         rest, held_out = list(splitter.split(labelled, labelled["label"], groups))[number]
         train, validation = (
             labelled.iloc[rows].reset_index(drop=True) for rows in (rest, held_out)

@@ -1,4 +1,4 @@
-"""Which labels may be wrong: cleanlab's ranking of the label budget, by scores from other folds."""
+"""Which labels may be wrong: cleanlab's ranking, by a model trained on the other half of them."""
 
 import json
 
@@ -9,10 +9,9 @@ from utils import InputError
 from utils.data import Reviews
 from utils.evaluation import share
 from utils.results import Run
-from utils.steps import result_name
+from utils.steps import PARTS, result_name
 
-STEP = "short"  # of the research, cross-validated
-FOLDS = 10
+STEP = "short"  # of the research, trained on either half of the labels
 SHOWN = 20
 # Northcutt et al., "Pervasive Label Errors" (2021), of IMDB's 25,000 test reviews: those that an
 # algorithm flagged and people judged, and those whose label most of these people did not confirm.
@@ -20,15 +19,15 @@ JUDGED = {"reviews": 25_000, "flagged": 1310, "unconfirmed": 725}
 
 
 def out_of_fold(run: Run, reviews: Reviews) -> pd.DataFrame:
-    """The label budget with `probability` of positive from the fold that was not trained on it.
+    """The label budget with `probability` of positive from the model not trained on it.
 
-    Raises InputError where a fold was not trained on these reviews.
+    Raises InputError where there is none that was trained on the other half.
     """
     parts = []
-    for number in range(FOLDS):
-        fold = reviews.fold(number)
+    for number in range(PARTS["half"]):
+        fold = reviews.fold(number, PARTS["half"])
         labels = len(reviews.train) + len(reviews.validation)
-        name = result_name(STEP, run.name, f"fold{number}", labels)
+        name = result_name(STEP, run.name, f"half{number}", labels)
         path = run.folder.parent / "research" / name
         result = json.loads(path.read_text()) if path.exists() else {}
         if result.get("training_sha256") != fold.training_sha256 or (
@@ -36,7 +35,7 @@ def out_of_fold(run: Run, reviews: Reviews) -> pd.DataFrame:
         ):
             raise InputError(
                 f"{path.name} is missing, or of other reviews: run scripts/research.py {STEP} "
-                f"--folds {' '.join(map(str, range(FOLDS)))} with these settings first."
+                "--halves with these settings first."
             )
         probability = result["validation_as_served"]["probabilities"]
         parts.append(fold.validation.assign(probability=probability))

@@ -23,6 +23,7 @@ RUNGS = {
     "5 · taught by MPNet": ("taught_few", "taught_few_gold", "taught", "taught_gold"),
     TEACHERS_RUNG: ("teacher",),
 }  # fmt: skip
+VALIDATED = {"half": "halves", "fold": "tenths", "seed": "seeds"}
 # Test accuracy on IMDB with all of its 25,000 labels, as others published it.
 REFERENCES = {
     "BERT-base, 25,000 labels (Sanh et al., 2019)": 0.9346,
@@ -33,8 +34,9 @@ REFERENCES = {
 def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDER) -> list[dict]:
     """One row a step that has results: what it changes, its validation, its test, its minutes.
 
-    Validation is of disjoint folds of the labels, and of each seed on the same tenth. A step
-    without a test was not chosen. Results of an earlier recipe of a step are not its own.
+    Validation is of disjoint parts of the labels, halves or tenths, of models trained on the rest,
+    and of each seed on the same tenth. A step without a test was not chosen. Results of an earlier
+    recipe of a step are not its own.
     """
     rows = []
     listed = [step for steps in RUNGS.values() for step in steps]
@@ -42,20 +44,21 @@ def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDE
     for rung, steps in rungs.items():
         run = f"{dataset}-{TEACHER if rung == TEACHERS_RUNG else backbone}"
         for step in steps:
-            folds, seeds = (
-                [result for result in _read(folder, f"{step}-{run}-{kind}*")
+            by_kind = {
+                kind: [result for result in _read(folder, f"{step}-{run}-{kind}*")
                  if "validation_as_served" in result and is_of(step, result)]
-                for kind in ("fold", "seed")
-            )  # fmt: skip
-            if not folds and not seeds:
+                for kind in VALIDATED
+            }  # fmt: skip
+            found = [result for results in by_kind.values() for result in results]
+            if not found:
                 continue
             rows.append({
                 "rung": rung,
                 "step": step,
-                "recipe": describe(recipe_of((seeds or folds)[0]), STEPS[step]),
-                "folds": _validation(folds, disjoint=True) if folds else None,
-                "seeds": _validation(seeds, disjoint=False) if seeds else None,
-                "test": _test([result["test"] for result in seeds if "test" in result]),
+                "recipe": describe(recipe_of(found[0]), STEPS[step]),
+                **{kind: _validation(results, disjoint=kind != "seed")
+                   for kind, results in by_kind.items()},
+                "test": _test([result["test"] for result in by_kind["seed"] if "test" in result]),
                 "minutes": _minutes(step, dataset, run, folder),
             })  # fmt: skip
     return rows
@@ -96,13 +99,11 @@ def worth(curve: list[dict], accuracy: float) -> int | None:
 def ladder_table(rows: list[dict]) -> pd.DataFrame:
     """The ladder as a table to be read, the steps in their order."""
 
-    def percent(found: dict | None, of: str) -> str:
+    def percent(found: dict | None) -> str:
         if found is None:
             return ""
         low, high = found["interval"]
-        count = found["trainings"]
-        plural = "s" if count > 1 else ""
-        return f"{found['share']:.1%} [{low:.1%}, {high:.1%}], {count} {of}{plural}"
+        return f"{found['share']:.1%} [{low:.1%}, {high:.1%}], {found['trainings']}"
 
     def test(found: dict | None) -> str:
         if found is None:
@@ -117,8 +118,7 @@ def ladder_table(rows: list[dict]) -> pd.DataFrame:
             "rung": row["rung"],
             "step": row["step"],
             "what is done": row["recipe"],
-            "validation, by folds": percent(row["folds"], "fold"),
-            "validation, by seeds": percent(row["seeds"], "seed"),
+            **{f"validation, by {name}": percent(row[kind]) for kind, name in VALIDATED.items()},
             "test accuracy": test(row["test"]),
             "minutes": "" if row["minutes"] is None else f"{row['minutes']:.0f}",
         }
@@ -130,8 +130,10 @@ def _read(folder: Path, pattern: str) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{pattern}.json"))]
 
 
-def _validation(results: list[dict], disjoint: bool) -> dict:
-    """Mean accuracy over folds, or over seeds on the same reviews, with its 95% interval."""
+def _validation(results: list[dict], disjoint: bool) -> dict | None:
+    """Mean accuracy over parts, or over seeds on the same reviews, with its 95% interval."""
+    if not results:
+        return None
     accuracy = [result["validation_as_served"]["accuracy"] for result in results]
     reviews = [result["validation_reviews"] for result in results]
     total = sum(reviews) if disjoint else reviews[0]

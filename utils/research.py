@@ -21,7 +21,7 @@ from utils.inference import Classifier
 from utils.recipe import Recipe, fingerprint
 from utils.results import Run, sha256, write_json
 from utils.settings import Settings, resolve_path
-from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, Step, describe, is_of, result_name
+from utils.steps import MLM, MLM_SEED, PARTS, STEPS, TFIDF, Step, describe, is_of, result_name
 from utils.teaching import label_softly, with_soft_labels
 from utils.trainer import make_trainer
 from utils.training import fine_tune, load_trained
@@ -39,7 +39,7 @@ class Research:
         self.folder = resolve_path(settings.artifacts) / "research"
 
     def path(self, step: str, which: str, backbone: str | None = None) -> Path:
-        """The JSON of a step: `which` is a seed or a fold, as in seed42."""
+        """The JSON of a step: `which` is a seed or a part held out, as in seed42, fold3, half0."""
         settings = replace(self.settings, backbone=backbone or self.settings.backbone)
         run = Run.of(settings, self.reviews.name).name
         return self.folder / result_name(step, run, which, self.settings.labels)
@@ -162,13 +162,14 @@ class Research:
         soft = f" ({reviews.softly_labelled:,})" if step.teachers else ""
         return [*earlier, f"{name}: {describe(recipe, replace(step, start=None))}{soft}"]
 
-    def train(self, name: str, fold: int | None, score: bool) -> Path:
-        """Train or resume, score if asked to, and return the JSON of this step's seed or fold."""
+    def train(self, name: str, part: str | None, score: bool) -> Path:
+        """Train or resume, score if asked to, and return the step's JSON, of its seed or part."""
         step, reviews = STEPS[name], self.reviews
-        if fold is not None:
+        if part:
             if step.teachers or step.start not in (None, MLM):
-                raise InputError(f"{name} learns from models that saw every fold: give no --folds.")
-            reviews = reviews.fold(fold)
+                raise InputError(f"{name} learns from models that saw every label: hold none out.")
+            kind, number = part[:4], int(part[4:])
+            reviews = reviews.fold(number, PARTS[kind])
         if step.teachers:
             texts, _ = load_unlabelled(self.settings, self.reviews)
             labels = {}
@@ -177,7 +178,7 @@ class Research:
                 model_sha256 = self.result(teacher, seed, backbone)["model_sha256"]
                 labels[path.with_name(f"{path.stem}-labels.npz")] = model_sha256
             reviews = with_soft_labels(reviews, texts, step.unlabelled or len(texts), labels)
-        path = self.path(name, f"seed{self.settings.seed}" if fold is None else f"fold{fold}")
+        path = self.path(name, part or f"seed{self.settings.seed}")
         run = Run(path.with_suffix(""))
         backbone = self.backbone(step)
         recipe = replace(Recipe(backbone.learning_rate, self.settings.seed), **step.changes)

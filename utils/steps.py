@@ -6,6 +6,7 @@ from pathlib import Path
 from utils.recipe import Recipe
 from utils.settings import Settings
 
+PARTS = {"fold": 10, "half": 2}  # of the label budget, one of which is held out
 TFIDF = "tfidf"  # the baseline, for the learning curve
 MLM = "mlm"  # the step that pretrains the backbone further, without labels
 MLM_SEED = 42  # one for all seeds of fine-tuning
@@ -66,7 +67,7 @@ WORDS = {
 
 
 def result_name(step: str, run: str, which: str, labels: int) -> str:
-    """The name of a step's result: of its run, budget of labels, and seed or fold, as in seed42.
+    """The name of a step's result: of its run, budget of labels, and `which`, as in seed42, half0.
 
     The usual budget is not part of the name. Pretraining uses no label.
     """
