@@ -136,7 +136,7 @@ def evaluation_table() -> str:
                             ("random", "random words")):  # fmt: skip
             rows[f"answers that change without {count} {whose}"] = percent(without[name])
         rows |= {
-            "labels that cleanlab doubts, and that models of other folds contradict":
+            "labels that cleanlab doubts, and that models of the other half contradict":
                 f"{labels['doubted']:,} and {contradicted:,} of {known['reviews']:,}",
             "accuracy of a reader who is wrong only where people did not confirm the test's label":
                 f"{ceiling:.1%}" if ceiling else "not judged",
