@@ -20,7 +20,6 @@ notebooks: $(INSTALLED)  ## all notebooks there are
 
 evaluate: $(INSTALLED)  ## after run, what notebook 04b shows; ALSO=embedded: on those reviews too
 	@$(BIN)/pip install --quiet -r requirements-evaluate.txt
-	@$(BIN)/python scripts/research.py short --halves
 	@$(BIN)/python scripts/evaluate.py $(if $(ALSO),--also $(ALSO))
 
 train: $(INSTALLED)  ## fine-tuning alone, without notebooks; PROCESSES=2: by two that share each batch
@@ -43,7 +42,7 @@ bench: $(INSTALLED)  ## speeds of training and of predicting, side by side (half
 	@$(BIN)/pip install --quiet -r requirements-bench.txt
 	@$(BIN)/python scripts/bench.py
 
-loadtest: $(INSTALLED)  ## the service under load, beside a naive route (six minutes)
+loadtest: $(INSTALLED)  ## the service under load, beside a naive route (seven minutes)
 	@$(BIN)/python scripts/loadtest.py
 
 test: $(INSTALLED)  ## the tests, without the slow ones

@@ -5,8 +5,8 @@ Examples:
   python scripts/evaluate.py --also embedded
   python scripts/evaluate.py --originals test_original.tsv --edits test_contrast.tsv
 
-Needs a finished run (make run), and for the labels scripts/research.py short --halves.
-Results are saved in the run's folder, each as soon as it is there.
+Needs a finished run (make run) with the same settings. For the labels it trains two models, each on
+one half of them. Results are saved in the run's folder, each as soon as it is there.
 """
 
 import argparse
@@ -28,7 +28,8 @@ from utils.data import Reviews, load_reviews
 from utils.evaluation import evaluate_elsewhere, mcnemar, share, worst_errors
 from utils.hardware import versions
 from utils.inference import Classifier
-from utils.labels import rank_labels
+from utils.labels import STEP, rank_labels
+from utils.research import Research
 from utils.results import Run
 from utils.settings import set_up
 from utils.training import load_trained
@@ -56,6 +57,9 @@ def main() -> None:
                              "requirements-evaluate.txt, as make evaluate does.")  # fmt: skip
         settings = set_up()
         reviews = load_reviews(settings)
+        other = load_reviews(replace(settings, source=arguments.also)) if arguments.also else None
+        if other and other.reviews_sha256 == reviews.reviews_sha256:
+            raise InputError(f"--also {arguments.also}: these are the reviews of SOURCE.")
         run = Run.of(settings, reviews.name)
         classifier, trained = load_trained(
             run, training_sha256=reviews.training_sha256, seed=settings.seed
@@ -76,15 +80,18 @@ def main() -> None:
                 name: pairs.score_published(arguments.originals, arguments.edits, predict, known)
                 for name, predict in models.items()
             }
+            for name, parts in found.items():
+                shares = (f"{part['share']:.1%} of {part['reviews']:,} {what}"
+                          for what, part in parts.items())  # fmt: skip
+                print(f"{name}: {', '.join(shares)}")
             files = [arguments.originals.name, arguments.edits.name]
             save(run, "published_pairs", about | {"files": files, "models": found})
-        if arguments.also:
-            other = load_reviews(replace(settings, source=arguments.also))
-            if other.reviews_sha256 == reviews.reviews_sha256:
-                raise InputError(f"--also {arguments.also}: these are the reviews of SOURCE.")
+        if other:
             found = evaluate_elsewhere(other, models, known)
             save(run, f"on_{other.name}", about | {"name": other.name} | found)
         save(run, "explanations", about | explanations(run, reviews, classifier, baseline, trained))
+        for part in ("half0", "half1"):
+            Research(settings, reviews).train(STEP, part, score=False)
         save(run, "labels", about | rank_labels(run, reviews))
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -5,6 +5,7 @@ Example: python scripts/scale.py   (a quarter of an hour; needs requirements-ray
 The reviews are of IMDB's lengths, of random words. Nothing else should be running.
 """
 
+import argparse
 import multiprocessing
 import sys
 import tempfile
@@ -23,6 +24,9 @@ FILES, ROWS = 20, 1000
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     try:
         import ray
     except ImportError:

@@ -122,7 +122,6 @@ def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path
     other = tmp_path / "others.csv"
     make_reviews(200, seed=7).to_csv(other, index=False)
     for script, arguments in (
-        ("research.py", ["short", "--halves"]),
         ("evaluate.py", ["--also", other]),
         ("run_notebooks.py", ["04b"]),
     ):
