@@ -32,6 +32,7 @@ from utils.labels import STEP, rank_labels
 from utils.research import Research
 from utils.results import Run
 from utils.settings import set_up
+from utils.steps import PARTS
 from utils.training import load_trained
 
 EXPLAINED = 100  # test reviews whose words are removed
@@ -90,8 +91,8 @@ def main() -> None:
             found = evaluate_elsewhere(other, models, known)
             save(run, f"on_{other.name}", about | {"name": other.name} | found)
         save(run, "explanations", about | explanations(run, reviews, classifier, baseline, trained))
-        for part in ("half0", "half1"):
-            Research(settings, reviews).train(STEP, part, score=False)
+        for number in range(PARTS["half"]):
+            Research(settings, reviews).train(STEP, ("half", number), score=False)
         save(run, "labels", about | rank_labels(run, reviews))
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -19,7 +19,7 @@ from utils import InputError
 from utils.data import load_reviews
 from utils.research import Research
 from utils.settings import set_up
-from utils.steps import MLM, STEPS, TFIDF
+from utils.steps import MLM, PARTS, STEPS, TFIDF
 
 
 def positive(text: str) -> int:
@@ -48,8 +48,8 @@ def main() -> None:
         help="label that many reviews that have no label, default: all",
     )  # fmt: skip
     arguments = parser.parse_args()
-    parts = [f"fold{number}" for number in arguments.folds]
-    parts += ["half0", "half1"] if arguments.halves else []
+    parts = [("fold", number) for number in arguments.folds]
+    parts += [("half", number) for number in range(PARTS["half"] if arguments.halves else 0)]
     if (parts or arguments.score or arguments.label) and {TFIDF, MLM} & set(arguments.steps):
         parser.error(f"{TFIDF} and {MLM} take none of these options")
     try:

@@ -27,6 +27,8 @@ PLAIN = [
 
 
 # What a training leaves behind, as the export needs it.
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": 64}  # fmt: skip
 TRAINED = {
     "dataset": "made-up",
     "backbone": "tiny",
@@ -64,13 +66,7 @@ def tiny_bert(tmp_path_factory) -> Path:
     tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=512)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-    )
+    config = BertConfig(vocab_size=len(words), **TINY)
     BertModel(config).save_pretrained(folder)
     return folder
 

@@ -94,6 +94,9 @@ def test_unknown_minutes_are_not_made_up(tmp_path):
     (row,) = ladder(folder=tmp_path)
     assert row["minutes"] is None
     assert ladder_table([row])["minutes"][0] == ""
+    # One that was made on a busy processor does not hide the minutes of another.
+    write_training(tmp_path, "short", "fold1", 0.85, 6, split="b")
+    assert ladder(folder=tmp_path)[0]["minutes"] == 6
 
 
 def test_a_learning_curve_joins_the_budgets_and_says_what_labels_are_worth(tmp_path):

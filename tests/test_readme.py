@@ -14,7 +14,7 @@ import pytest
 from utils import ladder, research_tables, scale
 from utils.benchmark import FOLDER
 from utils.benchmark_report import summary, table
-from utils.evaluation import METRICS
+from utils.evaluation import METRICS, said
 from utils.service import report
 from utils.settings import ROOT
 
@@ -95,14 +95,10 @@ def copies_table() -> str:
 def evaluation_table() -> str:
     """What the evaluation beyond the four metrics found, a column for each run."""
 
-    def percent(found: dict) -> str:
-        value = found.get("share", found.get("value"))
-        return "{:.1%} [{:.1%}, {:.1%}]".format(value, *found["interval"])
-
     def of(run: str) -> dict[str, str]:
         calibration, failures = result(run, "calibration"), result(run, "failures")
         gain, small = result(run, "evaluation")["mcnemar"], failures["small_tests"]["300"]
-        off = {kind: percent(error) for kind, error in calibration["calibration_error"].items()}
+        off = {kind: said(error) for kind, error in calibration["calibration_error"].items()}
         by_kind = result(run, "minimal_pairs")["by_kind"]
         flips = result(run, "explanations")["flipped_without_words"]
         count, without = list(flips.items())[-1]
@@ -112,7 +108,7 @@ def evaluation_table() -> str:
         ceiling = labels.get("test_judged_by_people", {}).get("right_if_those_are_wrong")
         (other,) = (ROOT / "artifacts" / run / "results").glob("on_*.json")
         elsewhere = json.loads(other.read_text())
-        accuracy = {name: percent(found["metrics"]["accuracy"])
+        accuracy = {name: said(found["metrics"]["accuracy"])
                     for name, found in elsewhere["models"].items()}  # fmt: skip
         low, high = small["accuracy_range"]
         rows = {
@@ -127,14 +123,14 @@ def evaluation_table() -> str:
         for kind, when in (("before", "as trained"), ("after", "with the temperature")):
             near = calibration["near_90"][kind]
             name = f"right, of answers given with 88% to 92%, {when}"
-            rows[name] = f"{percent(near)}, {near['reviews']:,}"
+            rows[name] = f"{said(near)}, {near['reviews']:,}"
         for part, what in (("flip", "should flip"), ("keep", "should not flip")):
             for model, found in by_kind.items():
                 name = f"edits passed that {what} the answer, by {model}"
-                rows[name] = f"{percent(found[part])}, {found[part]['reviews']}"
+                rows[name] = f"{said(found[part])}, {found[part]['reviews']}"
         for name, whose in (("strongest", "words that push most"), ("TF-IDF", "words by TF-IDF"),
                             ("random", "random words")):  # fmt: skip
-            rows[f"answers that change without {count} {whose}"] = percent(without[name])
+            rows[f"answers that change without {count} {whose}"] = said(without[name])
         rows |= {
             "labels that cleanlab doubts, and that models of the other half contradict":
                 f"{labels['doubted']:,} and {contradicted:,} of {known['reviews']:,}",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import BAD, GOOD, PLAIN, make_reviews, run_script
+from conftest import BAD, GOOD, PLAIN, TINY, make_reviews, run_script
 from safetensors.torch import save_file
 from transformers import DistilBertForMaskedLM, MPNetConfig, MPNetModel
 
@@ -111,14 +111,7 @@ def tiny_mpnet(tmp_path):
     """A random MPNet folder with what the real one's files also hold: pooler and position ids."""
     words = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", *GOOD, *BAD, *PLAIN, "<mask>"]
     (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
-    config = MPNetConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=514,
-    )
+    config = MPNetConfig(vocab_size=len(words), max_position_embeddings=514, **TINY)
     torch.manual_seed(0)
     model = MPNetModel(config)
     config.save_pretrained(tmp_path)

@@ -25,9 +25,14 @@ def table(part: str, path: Path) -> str:
         "growth": _growth,
         "tried": _tried,
     }
+    return "\n".join([*makers[part](result), "", _where(result)])
+
+
+def _where(result: dict) -> str:
     versions = result["versions"]
-    on = f"On {versions['processor']}, torch {versions['torch']}; ours in {versions['precision']}."
-    return "\n".join([*makers[part](result), "", on])
+    return (
+        f"On {versions['processor']}, torch {versions['torch']}; ours in {versions['precision']}."
+    )
 
 
 def summary() -> str:
@@ -50,9 +55,7 @@ def summary() -> str:
             f"| {found['reviews_per_second']:.1f} | {found['times_the_first']:.1f} "
             f"| {found['peak_gib']:.1f} GiB |"
         )
-    versions = training["versions"]
-    on = f"On {versions['processor']}, torch {versions['torch']}; ours in {versions['precision']}."
-    return "\n".join([*lines, "", on])
+    return "\n".join([*lines, "", _where(training)])
 
 
 def _training(result: dict) -> list[str]:

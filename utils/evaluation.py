@@ -86,6 +86,21 @@ def report(labels: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5
     }
 
 
+def said(found: dict) -> str:
+    """A `share`, or a `value`, with its interval, as text."""
+    value = found["share"] if "share" in found else found["value"]
+    return "{:.1%} [{:.1%}, {:.1%}]".format(value, *found["interval"])
+
+
+def paired_interval(gain: float, differ: int, total: int) -> list[float]:
+    """The 95% interval of the difference between two models' accuracies on the same reviews.
+
+    `differ` is on how many of all the reviews exactly one of the two is right.
+    """
+    half = 1.96 * np.sqrt(differ - total * gain**2) / total
+    return [gain - half, gain + half]
+
+
 def mcnemar(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     """McNemar's exact test (1947) on the reviews that only one of two models labels rightly.
 
@@ -97,10 +112,9 @@ def mcnemar(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> dict[st
     differ, total = only_ours + only_theirs, len(right)
     p_value = float(binomtest(only_ours, differ).pvalue) if differ else 1.0
     gain = (only_ours - only_theirs) / total
-    half = 1.96 * np.sqrt(differ - total * gain**2) / total
     return {
         "only_ours": only_ours, "only_theirs": only_theirs, "p_value": p_value,
-        "gain": gain, "gain_interval": [gain - half, gain + half],
+        "gain": gain, "gain_interval": paired_interval(gain, differ, total),
     }  # fmt: skip
 
 

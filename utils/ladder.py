@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.evaluation import share
-from utils.research_tables import FOLDER
+from utils.evaluation import said, share
+from utils.research_tables import FOLDER, read
+from utils.settings import Settings
 from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, is_of, recipe_of
 
 TEACHER = "mpnet"
@@ -45,7 +46,7 @@ def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDE
         run = f"{dataset}-{TEACHER if rung == TEACHERS_RUNG else backbone}"
         for step in steps:
             by_kind = {
-                kind: [result for result in _read(folder, f"{step}-{run}-{kind}*")
+                kind: [result for result in read(folder, f"{step}-{run}-{kind}*")
                  if "validation_as_served" in result and is_of(step, result)]
                 for kind in VALIDATED
             }  # fmt: skip
@@ -76,8 +77,8 @@ def learning_curve(
             result = json.loads(path.read_text())
             if "test" in result:
                 rows.append({"labels": labels, **_test([result["test"]])})
-        if usual := [r["test"] for r in _read(folder, f"{step}-{run}-seed*") if "test" in r]:
-            rows.append({"labels": 4000, **_test(usual)})
+        if usual := [r["test"] for r in read(folder, f"{step}-{run}-seed*") if "test" in r]:
+            rows.append({"labels": Settings.labels, **_test(usual)})
         if rows:
             name = "TF-IDF" if step == TFIDF else step
             found[name] = sorted(rows, key=lambda row: row["labels"])
@@ -100,10 +101,7 @@ def ladder_table(rows: list[dict]) -> pd.DataFrame:
     """The ladder as a table to be read, the steps in their order."""
 
     def percent(found: dict | None) -> str:
-        if found is None:
-            return ""
-        low, high = found["interval"]
-        return f"{found['share']:.1%} [{low:.1%}, {high:.1%}], {found['trainings']}"
+        return "" if found is None else f"{said(found)}, {found['trainings']}"
 
     def test(found: dict | None) -> str:
         if found is None:
@@ -124,10 +122,6 @@ def ladder_table(rows: list[dict]) -> pd.DataFrame:
         }
         for row in rows
     )
-
-
-def _read(folder: Path, pattern: str) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{pattern}.json"))]
 
 
 def _validation(results: list[dict], disjoint: bool) -> dict | None:
@@ -168,12 +162,16 @@ def _minutes(step: str, dataset: str, run: str, folder: Path) -> float | None:
 
 
 def _costs(step: str, dataset: str, run: str, folder: Path) -> dict[tuple, float | None]:
-    """Minutes of each part, by name: what several build on is there once. Medians over seeds."""
-    trained = _read(folder, f"{step}-{run}-seed*") or _read(folder, f"{step}-{run}-fold*")
-    own = [result["minutes"] for result in trained if "validation" in result]
-    costs = {(step, run): float(np.median(own)) if own and None not in own else None}
+    """Minutes of each part, by name: what several build on is there once.
+
+    Medians over seeds, or tenths; a result without minutes was made on a busy processor.
+    """
+    trained = read(folder, f"{step}-{run}-seed*") or read(folder, f"{step}-{run}-fold*")
+    own = [result["minutes"] for result in trained
+           if "validation" in result and result["minutes"] is not None]  # fmt: skip
+    costs = {(step, run): float(np.median(own)) if own else None}
     if STEPS[step].start == MLM:
-        found = _read(folder, f"{MLM}-{run}-seed{MLM_SEED}")
+        found = read(folder, f"{MLM}-{run}-seed{MLM_SEED}")
         costs[MLM, run] = found[0]["minutes"] if found else None
     elif STEPS[step].start:
         costs |= _costs(STEPS[step].start, dataset, run, folder)
@@ -181,7 +179,7 @@ def _costs(step: str, dataset: str, run: str, folder: Path) -> dict[tuple, float
         of = run if backbone is None else f"{dataset}-{backbone}"
         for part, minutes in _costs(teacher, dataset, of, folder).items():
             costs[(*part, seed) if part[0] == teacher else part] = minutes
-        found = _read(folder, f"{teacher}-{of}-seed{seed}-labels")
+        found = read(folder, f"{teacher}-{of}-seed{seed}-labels")
         if found:
             reviews = min(STEPS[step].unlabelled or found[0]["labelled"], found[0]["labelled"])
             minutes = found[0]["minutes"] * reviews / found[0]["labelled"]

@@ -53,7 +53,7 @@ class Research:
         about = {"labels": self.settings.labels, "unlabelled": counts}  # none of the labels' texts
         return write_json(path, self.reviews.provenance | about | result)
 
-    def count_words(self) -> dict:
+    def baseline(self) -> dict:
         """The baseline of notebook 02 with these labels, chosen on validation and scored."""
         reviews = self.reviews
         model, by_strength = choose_baseline(reviews.train, reviews.validation)
@@ -67,13 +67,13 @@ class Research:
 
     def score_baseline(self) -> Path:
         """The baseline's score with this budget of labels, for the learning curve."""
-        counted = self.count_words()
+        counted = self.baseline()
+        del counted["probabilities"]
         result = {
             **self.reviews.provenance,
             "training_sha256": self.reviews.training_sha256,
-            "C": counted["C"],
-            "validation_accuracy": counted["validation_accuracy"],
-            "test": counted["report"],
+            "test": counted.pop("report"),
+            **counted,
             "versions": versions(),
         }
         return write_json(self.path(TFIDF, f"seed{self.settings.seed}"), result)
@@ -162,13 +162,16 @@ class Research:
         soft = f" ({reviews.softly_labelled:,})" if step.teachers else ""
         return [*earlier, f"{name}: {describe(recipe, replace(step, start=None))}{soft}"]
 
-    def train(self, name: str, part: str | None, score: bool) -> Path:
-        """Train or resume, score if asked to, and return the step's JSON, of its seed or part."""
+    def train(self, name: str, part: tuple[str, int] | None, score: bool) -> Path:
+        """Train or resume, score if asked to, and return the step's JSON, of its seed or part.
+
+        `part`, such as ("half", 0), is what of the labels is held out, instead of the usual tenth.
+        """
         step, reviews = STEPS[name], self.reviews
         if part:
             if step.teachers or step.start not in (None, MLM):
                 raise InputError(f"{name} learns from models that saw every label: hold none out.")
-            kind, number = part[:4], int(part[4:])
+            kind, number = part
             reviews = reviews.fold(number, PARTS[kind])
         if step.teachers:
             texts, _ = load_unlabelled(self.settings, self.reviews)
@@ -178,7 +181,8 @@ class Research:
                 model_sha256 = self.result(teacher, seed, backbone)["model_sha256"]
                 labels[path.with_name(f"{path.stem}-labels.npz")] = model_sha256
             reviews = with_soft_labels(reviews, texts, step.unlabelled or len(texts), labels)
-        path = self.path(name, part or f"seed{self.settings.seed}")
+        kind, number = part or ("seed", self.settings.seed)
+        path = self.path(name, f"{kind}{number}")
         run = Run(path.with_suffix(""))
         backbone = self.backbone(step)
         recipe = replace(Recipe(backbone.learning_rate, self.settings.seed), **step.changes)
@@ -215,7 +219,7 @@ class Research:
         """
         trained = run.load("training")
         probabilities = predict_test(run, reviews, classifier, trained)
-        found = evaluate(run, reviews, probabilities, trained, self.count_words())
+        found = evaluate(run, reviews, probabilities, trained, self.baseline())
         calibrate(run, reviews, validation, probabilities)
         copies = {}
         if classifier.model.config.model_type == "distilbert":  # the teacher is not exported

@@ -2,14 +2,21 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from utils.evaluation import paired_interval, said, share
 from utils.results import Run
 from utils.settings import ROOT
 from utils.steps import Step, describe, recipe_of, step_of
 
 FOLDER = ROOT / "artifacts" / "research"
+
+
+def read(folder: Path, pattern: str) -> list[dict]:
+    """The results whose names, without .json, are of a pattern, in their order."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{pattern}.json"))]
 
 
 def cross_validated(dataset: str = "imdb-minilm") -> str:
@@ -27,10 +34,10 @@ def cross_validated(dataset: str = "imdb-minilm") -> str:
         last = [result["validation"][-1] for result in results]
         accuracy = [epoch["accuracy"] for epoch in last]
         mean, reviews = np.mean(accuracy), sum(result["validation_reviews"] for result in results)
-        half = 1.96 * np.sqrt(mean * (1 - mean) / reviews)
         each = ", ".join(f"{value:.1%}" for value in accuracy)
         loss = np.mean([epoch["loss"] for epoch in last])
-        rows.append((mean, f"| {recipe} | {each} | {mean:.1%} ± {100 * half:.1f} | {loss:.3f} |"))
+        found = said(share(round(mean * reviews), reviews))
+        rows.append((mean, f"| {recipe} | {each} | {found} | {loss:.3f} |"))
     head = "| recipe | accuracy of each fold | mean, 95% interval | loss |"
     return "\n".join([head, "|---|---|---|---|", *(row for _, row in sorted(rows))])
 
@@ -38,8 +45,7 @@ def cross_validated(dataset: str = "imdb-minilm") -> str:
 def by_epoch(dataset: str = "imdb-minilm") -> str:
     """Mean validation accuracy after each epoch, over all trainings, in a sentence."""
     main = json.loads((ROOT / "artifacts" / dataset / "results" / "training.json").read_text())
-    others = [json.loads(path.read_text()) for kind in ("fold", "seed")
-              for path in FOLDER.glob(f"*-{dataset}-{kind}*.json")]  # fmt: skip
+    others = read(FOLDER, f"*-{dataset}-fold*") + read(FOLDER, f"*-{dataset}-seed*")
     trained = [main, *(result for result in others if "validation" in result)]
     # A training of which two epochs were kept is one training: its losses are the same.
     histories = {
@@ -125,7 +131,7 @@ def _compared(step: str, pairs: list[list[dict]]) -> str:
                     for both in zip(served, answers, strict=True)], axis=0)  # fmt: skip
     differ = sum(int((theirs != ours).sum()) for theirs, ours in answers)
     gain = (right[1] - right[0]) / reviews
-    half = 1.96 * np.sqrt(differ - reviews * gain**2) / reviews
+    half = paired_interval(gain, differ, reviews)[1] - gain
     way = {"short_usual": "the usual one", "short_random": "ours, but in random order"}[step]
     return (
         f"| {pairs[0][0]['dataset']} | {len(pairs)} x {pairs[0][0]['train_reviews']:,} "
