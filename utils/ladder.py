@@ -21,7 +21,10 @@ RUNGS = {
     ),
     "3 · pretrained further": ("adapted_short", "adapted"),
     "4 · taught by itself": ("self_taught", "self_taught_gold"),
-    "5 · taught by MPNet": ("taught_few", "taught_few_gold", "taught", "taught_gold"),
+    "5 · taught by MPNet": (
+        "taught_few", "taught_few_gold", "taught", "taught_gold",
+        "adapted_taught", "adapted_taught_gold",
+    ),
     TEACHERS_RUNG: ("teacher",),
 }  # fmt: skip
 VALIDATED = {"half": "halves", "fold": "tenths", "seed": "seeds"}
