@@ -23,7 +23,7 @@ from utils.research import Research
 from utils.results import Run
 from utils.settings import Settings
 from utils.steps import STEPS, Step
-from utils.teaching import label_softly, read_labels, with_soft_labels
+from utils.teaching import against_teachers, label_softly, read_labels, with_soft_labels
 from utils.trainer import as_dataset, make_trainer
 from utils.training import fine_tune, load_trained
 from utils.unlabelled import load_unlabelled
@@ -205,6 +205,25 @@ def test_labels_of_other_texts_are_refused(labelled, reviews):
         with_soft_labels(reviews, texts, 50, {path: "of a teacher trained anew"})
 
 
+def test_a_student_is_compared_with_its_teachers_where_it_learnt_nothing(
+    labelled, backbone, capsys
+):
+    teacher, texts, path = labelled
+    itself = against_teachers(teacher, texts, {path: "a"})
+    assert (itself["reviews"], itself["share"]) == (6, 1)  # the last tenth of 60
+    assert itself["divergence"] == pytest.approx(0, abs=1e-5)
+    other = Classifier(build_model(backbone, seed=1), backbone.tokenizer)
+    ours = other.probabilities(texts["text"].tolist()[54:])
+    theirs = read_labels(path)["labels"][54:].astype(float)
+    found = against_teachers(other, texts, {path: "a"})
+    assert found["share"] == np.mean((ours >= 0.5) == (theirs >= 0.5))
+    both = [theirs * np.log(theirs / ours), (1 - theirs) * np.log((1 - theirs) / (1 - ours))]
+    assert found["divergence"] == pytest.approx(np.mean(sum(both)), rel=1e-3)
+    more = pd.concat([texts, make_reviews(10, seed=5).assign(hash="more")])
+    assert against_teachers(other, more, {path: "a"}) is None
+    assert "does not hold the labels of these 70 reviews" in capsys.readouterr().out
+
+
 def test_a_head_that_comes_along_is_kept(backbone):
     head = {name: value + 1 for name, value in build_model(backbone, 0).head.state_dict().items()}
     model = build_model(replace(backbone, head=head), seed=0)
@@ -239,7 +258,11 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
         labelled = json.loads(research.label("adapted", 10**9).read_text())
         assert labelled["labelled"] == 400
     research = Research(replace(settings, seed=42), reviews)
-    research.train("self_taught", None, score=False)
+    taught = json.loads(research.train("self_taught", None, score=False).read_text())
+    assert (taught["softly_labelled_reviews"], taught["against_teachers"]["reviews"]) == (360, 40)
+    assert "| self_taught | 42 |" in research_tables.students(
+        f"made-up-{tiny_bert.name}", tmp_path / "made" / "research"
+    )
     path = research.train("self_taught_gold", None, score=True)
     result = json.loads(path.read_text())
     assert len(result["history"]) == 3

@@ -22,7 +22,7 @@ from utils.recipe import Recipe, fingerprint
 from utils.results import Run, sha256, write_json
 from utils.settings import Settings, resolve_path
 from utils.steps import MLM, MLM_SEED, PARTS, STEPS, TFIDF, Step, describe, is_of, result_name
-from utils.teaching import label_softly, with_soft_labels
+from utils.teaching import against_teachers, label_softly, learnt_from, with_soft_labels
 from utils.trainer import make_trainer
 from utils.training import fine_tune, load_trained
 from utils.unlabelled import load_unlabelled
@@ -162,6 +162,15 @@ class Research:
         soft = f" ({reviews.softly_labelled:,})" if step.teachers else ""
         return [*earlier, f"{name}: {describe(recipe, replace(step, start=None))}{soft}"]
 
+    def teachers(self, step: Step) -> dict[Path, str]:
+        """The files of its teachers' labels, each with the hash of the model they must be of."""
+        found = {}
+        for teacher, backbone, seed in step.teachers:
+            path = self.path(teacher, f"seed{seed}", backbone)
+            model_sha256 = self.result(teacher, seed, backbone)["model_sha256"]
+            found[path.with_name(f"{path.stem}-labels.npz")] = model_sha256
+        return found
+
     def train(self, name: str, part: tuple[str, int] | None, score: bool) -> Path:
         """Train or resume, score if asked to, and return the step's JSON, of its seed or part.
 
@@ -175,12 +184,9 @@ class Research:
             reviews = reviews.fold(number, PARTS[kind])
         if step.teachers:
             texts, _ = load_unlabelled(self.settings, self.reviews)
-            labels = {}
-            for teacher, backbone, seed in step.teachers:
-                path = self.path(teacher, f"seed{seed}", backbone)
-                model_sha256 = self.result(teacher, seed, backbone)["model_sha256"]
-                labels[path.with_name(f"{path.stem}-labels.npz")] = model_sha256
-            reviews = with_soft_labels(reviews, texts, step.unlabelled or len(texts), labels)
+            teachers = self.teachers(step)
+            count = learnt_from(texts, step.unlabelled)
+            reviews = with_soft_labels(reviews, texts, count, teachers)
         kind, number = part or ("seed", self.settings.seed)
         path = self.path(name, f"{kind}{number}")
         run = Run(path.with_suffix(""))
@@ -190,7 +196,9 @@ class Research:
         same = {"fingerprint": fingerprint(backbone, reviews, recipe),
                 "split_sha256": reviews.split_sha256}  # fmt: skip
         known = old if same.items() <= old.items() else {}
-        if "validation_as_served" in known and ("test" in known or not score):
+        measured = ["validation_as_served", *(["against_teachers"] if step.teachers else []),
+                    *(["test"] if score else [])]  # fmt: skip
+        if known.keys() >= set(measured):
             return path
         model = build_model(backbone, self.settings.seed)
         trainer = make_trainer(run, model, backbone, reviews, recipe)
@@ -206,6 +214,8 @@ class Research:
             "accuracy": metrics(reviews.validation["label"], found)["accuracy"],
             "probabilities": rounded(found),
         }
+        if step.teachers and (found_by := against_teachers(classifier, texts, teachers)):
+            result["against_teachers"] = found_by
         if score and "test" not in known:
             result |= self.score(run, reviews, classifier, found)
         return write_json(path, result)

@@ -99,6 +99,20 @@ def scored(run: str = "imdb-minilm") -> str:
     return "\n".join(lines)
 
 
+def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
+    """One row a student, on the reviews without labels that none learnt from, the nearest last."""
+    rows = []
+    for path in sorted(folder.glob(f"*-{run}-seed*.json")):
+        result, step = json.loads(path.read_text()), step_of(path)
+        if found := result.get("against_teachers"):
+            recipe = recipe_of(result)
+            cells = [result["step"], recipe.seed, describe(recipe, step)]
+            cells += [said(found), f"{found['divergence']:.4f}"]
+            rows.append((-found["divergence"], f"| {' | '.join(map(str, cells))} |"))
+    head = "| step | seed | what is done | answers as its teachers do | divergence, nats |"
+    return "\n".join([head, "|---" * 5 + "|", *(row for _, row in sorted(rows))])
+
+
 def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-minilm")) -> str:
     """Other ways of training against ours, on the parts of the labels that both were trained on.
 

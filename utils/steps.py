@@ -18,7 +18,7 @@ class Step:
 
     `start` is an earlier step, of the same seed, or MLM. Each of the `teachers`, a step, backbone
     (None: the same) and seed, gives a probability to each of the first `unlabelled` reviews; their
-    mean is learnt, together with the labelled reviews.
+    mean is learnt, together with the labelled reviews. The last reviews are never learnt from.
     """
 
     changes: dict = field(default_factory=dict)
@@ -54,10 +54,10 @@ STEPS = {
     "teacher": Step(TAUGHT),
     "taught_few": Step(TAUGHT, None, MPNET, FIRST),
     "taught_few_gold": Step(GOLD, "taught_few"),
+    "taught_few_fast": Step({**TAUGHT, "learning_rate": 2e-4}, None, MPNET, FIRST),
+    "taught_few_adapted": Step(TAUGHT, MLM, MPNET, FIRST),
     "taught": Step(TAUGHT, None, MPNET),
-    "taught_gold": Step(GOLD, "taught"),
     "adapted_taught": Step(TAUGHT, MLM, MPNET),
-    "adapted_taught_gold": Step(GOLD, "adapted_taught"),
 }
 
 WORDS = {

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import entropy
 
 from utils import InputError
 from utils.data import Reviews
+from utils.evaluation import share
 from utils.inference import Classifier
 from utils.results import write
 from utils.unlabelled import hash_of
 
 CHUNK = 2000  # reviews that are labelled before the next saving
+HELD_OUT = 2000  # the last of the reviews without labels, from which no student learns
 
 
 def label_softly(
@@ -60,33 +63,69 @@ def read_labels(path: Path) -> dict:
                 "about": json.loads(str(saved["about"]))}  # fmt: skip
 
 
-def with_soft_labels(
-    reviews: Reviews, all_texts: pd.DataFrame, count: int, teachers: dict[Path, str]
-) -> Reviews:
-    """The labelled reviews, and the first `count` texts with the mean of their teachers' labels.
+def soft_labels(all_texts: pd.DataFrame, rows: slice, teachers: dict[Path, str]) -> np.ndarray:
+    """The mean of what teachers gave to some rows of the texts, float64 of shape (rows,).
 
     `teachers` are the files of labels, each with the hash of the model that they must be of.
-    Learning from soft labels is Hinton et al.'s distillation (2015). Raises InputError where a
-    teacher has not labelled all of these texts, in this order.
+    Raises InputError where a teacher has not labelled all texts up to these, in this order.
     """
-    found, texts = [], all_texts.head(count)
+    found = []
     for path, model_sha256 in teachers.items():
         saved = read_labels(path) if path.exists() else {"labels": []}
         labelled = len(saved["labels"])
         if (
-            labelled < len(texts)
+            labelled < rows.stop
             or saved["texts"] != hash_of(all_texts.head(labelled))
             or saved["about"]["model_sha256"] != model_sha256
         ):
             step = path.name.split("-")[0]
             raise InputError(
-                f"{path.name} does not hold the labels of these {len(texts):,} reviews: run "
+                f"{path.name} does not hold the labels of these {rows.stop:,} reviews: run "
                 f"scripts/research.py {step} --label with its seed and backbone first."
             )
-        found.append(saved["labels"][: len(texts)].astype(float))
-    positive = np.mean(found, axis=0)
+        found.append(saved["labels"][rows].astype(float))
+    return np.mean(found, axis=0)
+
+
+def learnt_from(all_texts: pd.DataFrame, count: int | None) -> int:
+    """How many of the texts, the first ones, a student that asks for `count` (None: all) gets."""
+    most = len(all_texts) - min(HELD_OUT, len(all_texts) // 10)
+    return most if count is None else min(count, most)
+
+
+def with_soft_labels(
+    reviews: Reviews, all_texts: pd.DataFrame, count: int, teachers: dict[Path, str]
+) -> Reviews:
+    """The labelled reviews, and the first `count` texts with the mean of their teachers' labels.
+
+    Learning from soft labels is Hinton et al.'s distillation (2015). Teachers and errors are those
+    of `soft_labels`.
+    """
+    positive, texts = soft_labels(all_texts, slice(0, count), teachers), all_texts.head(count)
     taught = texts.assign(probability=positive, label=(positive >= 0.5).astype(int))
     gold = reviews.train.assign(probability=reviews.train["label"].astype(float))
     columns = ["text", "hash", "label", "probability"]
     train = pd.concat([gold, taught])[columns].reset_index(drop=True)
     return replace(reviews, train=train, softly_labelled=len(taught))
+
+
+def against_teachers(
+    classifier: Classifier, all_texts: pd.DataFrame, teachers: dict[Path, str]
+) -> dict | None:
+    """How a student answers, against the mean of its teachers, on the reviews held out of all.
+
+    The `share` of equal answers with its interval, and the mean `divergence` of the student's
+    probabilities from the teachers' (Kullback and Leibler, 1951), in nats. It needs no label, so it
+    compares students of one teacher on more reviews than validation has. None, saying so, where the
+    teachers have not labelled all texts.
+    """
+    rows = slice(learnt_from(all_texts, None), len(all_texts))
+    try:
+        theirs = soft_labels(all_texts, rows, teachers)
+    except InputError as error:
+        print(f"Not compared with its teachers. {error}", flush=True)
+        return None
+    ours = classifier.probabilities(all_texts["text"].iloc[rows].tolist()).astype(float)
+    divergence = entropy(np.stack([1 - theirs, theirs]), np.stack([1 - ours, ours]))
+    same = int(((ours >= 0.5) == (theirs >= 0.5)).sum())
+    return {**share(same, len(ours)), "divergence": float(divergence.mean())}
