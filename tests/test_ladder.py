@@ -63,19 +63,19 @@ def test_minutes_count_what_a_step_builds_on_and_each_part_once(tmp_path):
     write_training(tmp_path, "self_taught", "seed42", 0.92, 60)
     write_training(tmp_path, "teacher", "seed42", 0.94, 20, run="imdb-mpnet")
     write_labels(tmp_path, "teacher", "imdb-mpnet", 42, 50)
-    write_training(tmp_path, "taught_few", "seed42", 0.93, 15)
+    write_training(tmp_path, "taught_few_adapted", "seed42", 0.93, 15)
     minutes = {row["step"]: row["minutes"] for row in ladder(folder=tmp_path)}
     expected = {
         "adapted": 90 + 10,
         "self_taught": 90 + 3 * (10 + 8) + 60,
-        "taught_few": 90 + 20 + 50 / 2 + 15,  # it learns from half of the labels
+        "taught_few_adapted": 90 + 20 + 50 / 2 + 15,  # it learns from half of the labels
         "teacher": 20,
     }
     assert minutes == expected
     # What lacks a part has no minutes, and does not keep the others from being shown.
     (tmp_path / "teacher-imdb-mpnet-seed42-labels.json").unlink()
     minutes = {row["step"]: row["minutes"] for row in ladder(folder=tmp_path)}
-    assert minutes == expected | {"taught_few": None}
+    assert minutes == expected | {"taught_few_adapted": None}
     (tmp_path / "mlm-imdb-minilm-seed42.json").unlink()
     minutes = {row["step"]: row["minutes"] for row in ladder(folder=tmp_path)}
     assert [step for step, value in minutes.items() if value] == ["teacher"]
