@@ -261,7 +261,7 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     taught = json.loads(research.train("self_taught", None, score=False).read_text())
     assert (taught["softly_labelled_reviews"], taught["against_teachers"]["reviews"]) == (360, 40)
     assert "| self_taught | 42 |" in research_tables.students(
-        f"made-up-{tiny_bert.name}", tmp_path / "made" / "research"
+        f"made-up-{tiny_bert.name}-labels100", tmp_path / "made" / "research"
     )
     path = research.train("self_taught_gold", None, score=True)
     result = json.loads(path.read_text())
