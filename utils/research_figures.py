@@ -28,8 +28,10 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
                       textcoords="offset points", ha="center", fontsize=9, color=hue)  # fmt: skip
     for row, (name, value) in enumerate(references.items()):
         axes.axvline(value, color="#555555", ls=("--", ":")[row % 2], lw=1)
-        axes.annotate(name, (value, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3 + 11 * row),
-                      textcoords="offset points", ha="right", fontsize=8, color="#555555")  # fmt: skip
+        axes.annotate(
+            name, (value, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3 + 11 * row),
+            textcoords="offset points", ha="right", fontsize=8, color="#555555",
+        )  # fmt: skip
     axes.set_yticks(range(len(rows)), [f"{row['rung']}: {row['step']}" for row in reversed(rows)])
     axes.margins(y=0.15)
     axes.xaxis.set_major_formatter(PERCENT)
