@@ -9,7 +9,7 @@ import numpy as np
 from utils.evaluation import paired_interval, said, share
 from utils.results import Run
 from utils.settings import ROOT
-from utils.steps import Step, describe, recipe_of, step_of
+from utils.steps import STEPS, Step, describe, recipe_of, step_of
 
 FOLDER = ROOT / "artifacts" / "research"
 
@@ -102,11 +102,10 @@ def scored(run: str = "imdb-minilm") -> str:
 def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
     """One row a student, on the reviews without labels that none learnt from, the nearest last."""
     rows = []
-    for path in sorted(folder.glob(f"*-{run}-seed*.json")):
-        result, step = json.loads(path.read_text()), step_of(path)
+    for result in read(folder, f"*-{run}-seed*"):
         if found := result.get("against_teachers"):
-            recipe = recipe_of(result)
-            cells = [result["step"], recipe.seed, describe(recipe, step)]
+            name, recipe = result["step"], recipe_of(result)
+            cells = [name, recipe.seed, describe(recipe, STEPS.get(name, Step()))]
             cells += [said(found), f"{found['divergence']:.4f}"]
             rows.append((-found["divergence"], f"| {' | '.join(map(str, cells))} |"))
     head = "| step | seed | what is done | answers as its teachers do | divergence, nats |"

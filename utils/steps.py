@@ -110,6 +110,6 @@ def describe(recipe: Recipe, step: Step) -> str:
     if step.teachers:
         names = sorted({teacher for teacher, _, _ in step.teachers})
         parts.append(f"taught by {len(step.teachers)} x {' and '.join(names)}")
-        count = "all" if step.unlabelled is None else f"{step.unlabelled:,}"
+        count = "nearly all" if step.unlabelled is None else f"{step.unlabelled:,}"
         parts.append(f"on {count} reviews without a label")
     return ", ".join(parts)
