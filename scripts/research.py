@@ -1,9 +1,9 @@
-"""The steps of the research: trained, compared on validation, and scored if chosen.
+"""The steps of the research: trained, compared on validation, and scored if asked to.
 
 Example: SOURCE=path/to/imdb BACKBONE=minilm python scripts/research.py short --halves
 
 What is to be compared is cross-validated inside the label budget first: --halves tells more for its
-time, the models of --folds learn from more labels. Only what was chosen is then trained with a seed
+time, the models of --folds learn from more labels. What is worth it is then trained with a seed
 or several (SEED) and scored on the test (--score). A step that learns from another's labels says
 which is to be run before it. Everything resumes.
 """
