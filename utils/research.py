@@ -1,4 +1,4 @@
-"""The research's runs: a step trained, compared on validation, scored if asked to; all resumable."""
+"""The research's runs: a step trained, compared on validation, scored if asked to; resumable."""
 
 import hashlib
 import json
