@@ -1,24 +1,20 @@
 """The research's runs: a step trained, compared on validation, scored if asked to; resumable."""
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from utils import InputError
 from utils.adapt import adapt, pretraining_fingerprint
-from utils.agreement import measure
 from utils.backbone import Backbone, build_model, load_backbone
-from utils.baseline import choose_baseline
-from utils.calibration import calibrate
 from utils.data import Reviews
-from utils.evaluation import evaluate, metrics, predict_test, report, rounded
+from utils.evaluation import metrics, rounded
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.recipe import Recipe, fingerprint
+from utils.research_scores import score_run, scored_baseline
 from utils.results import Run, sha256, write_json
 from utils.settings import Settings, resolve_path
 from utils.steps import MLM, MLM_SEED, PARTS, STEPS, TFIDF, Step, describe, is_of, result_name
@@ -53,21 +49,9 @@ class Research:
         about = {"labels": self.settings.labels, "unlabelled": counts}  # none of the labels' texts
         return write_json(path, self.reviews.provenance | about | result)
 
-    def baseline(self) -> dict:
-        """The baseline of notebook 02 with these labels, chosen on validation and scored."""
-        reviews = self.reviews
-        model, by_strength = choose_baseline(reviews.train, reviews.validation)
-        positive = rounded(model.predict_proba(reviews.test["text"])[:, 1])
-        return {
-            "C": max(by_strength, key=by_strength.get),
-            "validation_accuracy": max(by_strength.values()),
-            "report": report(reviews.test["label"].to_numpy(), positive),
-            "probabilities": positive,
-        }
-
     def score_baseline(self) -> Path:
         """The baseline's score with this budget of labels, for the learning curve."""
-        counted = self.baseline()
+        counted = scored_baseline(self.reviews)
         del counted["probabilities"]
         result = {
             **self.reviews.provenance,
@@ -217,26 +201,5 @@ class Research:
         if step.teachers and (found_by := against_teachers(classifier, texts, teachers)):
             result["against_teachers"] = found_by
         if score and "test" not in known:
-            result |= self.score(run, reviews, classifier, found)
+            result |= score_run(run, reviews, classifier, found)
         return write_json(path, result)
-
-    def score(
-        self, run: Run, reviews: Reviews, classifier: Classifier, validation: np.ndarray
-    ) -> dict:
-        """The test's metrics, and where bf16 was computed what that changed on validation.
-
-        What a card says of the model is saved in its run, as the notebooks do for theirs.
-        """
-        trained = run.load("training")
-        probabilities = predict_test(run, reviews, classifier, trained)
-        found = evaluate(run, reviews, probabilities, trained, self.baseline())
-        calibrate(run, reviews, validation, probabilities)
-        copies = {}
-        if classifier.model.config.model_type == "distilbert":  # the teacher is not exported
-            copies = measure(run, classifier, trained, reviews.validation)
-        return {
-            "test": found["model"],
-            "predicting_minutes": found["minutes"],
-            "predictions_sha256": hashlib.sha256(probabilities.tobytes()).hexdigest(),
-            **({"bf16": copies["bf16"]} if "bf16" in copies else {}),
-        }
