@@ -162,6 +162,7 @@ def tables() -> dict[str, str]:
         "seeds": research_tables.scored(),
         "folds": research_tables.cross_validated(),
         "epochs": research_tables.by_epoch(),
+        "students": research_tables.students(),
         "ladder": ladder_table(),
         "usual": research_tables.against_usual(),
         "minutes": minutes_table(),
