@@ -20,6 +20,7 @@ from utils.inference import Classifier
 from utils.ladder import learning_curve
 from utils.recipe import Recipe, fingerprint
 from utils.research import Research
+from utils.research_scores import scored_baseline
 from utils.results import Run
 from utils.settings import Settings
 from utils.steps import STEPS, Step
@@ -96,6 +97,11 @@ def test_pretraining_further_leaves_a_backbone_and_is_not_repeated(backbone, tmp
     name = "transformer.layer.0.ffn.lin1.weight"
     assert not torch.equal(further.weights[name], backbone.weights[name])
     assert not list(folder.glob("checkpoint-*"))
+    with monkeypatch.context() as patch:  # it starts from the backbone's weights, and keeps them
+        patch.setattr("utils.adapt.LEARNING_RATE", 0.0)
+        same = adapt(tmp_path / "mlm", backbone, texts, seed=0)["fingerprint"]
+    kept = load_backbone(str(tmp_path / "mlm" / same / "model")).weights
+    assert all(torch.equal(kept[name], weight) for name, weight in backbone.weights.items())
     # Other texts, or another way, are another pretraining; the same one is not repeated.
     monkeypatch.setattr("utils.adapt.EPOCHS", 1)
     for changed in (adapt(tmp_path / "mlm", backbone, texts, 0),
@@ -260,6 +266,9 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     research = Research(replace(settings, seed=42), reviews)
     taught = json.loads(research.train("self_taught", None, score=False).read_text())
     assert (taught["softly_labelled_reviews"], taught["against_teachers"]["reviews"]) == (360, 40)
+    scored = research.train("self_taught", None, score=True)
+    baseline = Run(scored.with_suffix("")).load("evaluation")["baseline"]
+    assert baseline == scored_baseline(reviews)["report"]  # fitted on the labels alone
     assert "| self_taught | 42 |" in research_tables.students(
         f"made-up-{tiny_bert.name}-labels100", tmp_path / "made" / "research"
     )
@@ -269,7 +278,7 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     assert result["test"]["reviews"] == 200
     # What was scored once is not scored again; its card says what is behind it.
     with monkeypatch.context() as patch:
-        patch.setattr(Research, "score", None)
+        patch.setattr("utils.research.score_run", None)
         again = research.train("self_taught_gold", None, score=True)
     assert json.loads(again.read_text()) == result
     run = Run(path.with_suffix(""))
@@ -277,7 +286,7 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     assert run.find("agreement", **same)
     assert run.find("calibration", **same)
     card = model_card(run, load_trained(run)[1], "model", half=False)
-    assert "1. masked language modelling on 400 reviews" in card
+    assert "1. masked language modelling on 360 reviews" in card
     assert "fine-tuned on 100 labelled reviews" in card
     assert "Not measured" not in card
     curves = learning_curve(("self_taught_gold",), f"made-up-{tiny_bert.name}", path.parent)

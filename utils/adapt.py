@@ -16,7 +16,7 @@ from transformers.modeling_outputs import MaskedLMOutput
 from transformers.trainer_callback import PrinterCallback
 
 from utils import InputError
-from utils.backbone import Backbone
+from utils.backbone import Backbone, load_encoder
 from utils.hardware import attention, device, keep_freed_memory, versions
 from utils.recipe import fingerprint_of
 from utils.text import tokenize
@@ -59,8 +59,9 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
     """Pretrain the backbone on `texts` (`text`, `hash`) and save it below `folder`.
 
     Task-adaptive pretraining (Gururangan et al., "Don't Stop Pretraining", 2020). `folder` is that
-    of its fingerprint: resumes from the last checkpoint; what is finished is not repeated. Returns
-    what is saved beside the weights. Raises InputError where the backbone is of another layout.
+    of its fingerprint: resumes from the last checkpoint, from where other tokens are masked than
+    without the interruption; what is finished is not repeated. Returns what is saved beside the
+    weights. Raises InputError where the backbone is of another layout.
     """
     folder = folder / pretraining_fingerprint(backbone, hash_of(texts), seed)
     if (folder / "model").exists():
@@ -74,7 +75,7 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
     if device().type == "cpu":
         config.attention_dropout = 0.0
     model = MaskedLanguageModel(config)
-    model.distilbert.load_state_dict(backbone.weights, strict=False)  # but for position_ids
+    load_encoder(model.distilbert, backbone)
     model.tie_weights()
     model.set_attn_implementation(attention()[0])
     shuffled = texts.sample(frac=1, random_state=seed)
@@ -118,6 +119,7 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
         "learning_rate": LEARNING_RATE,
         "seed": seed,
         "minutes": minutes,
+        "resumed": checkpoint is not None,
         "held_out_loss": [
             {"epoch": round(log["epoch"], 3), "loss": log["eval_loss"]}
             for log in logs if "eval_loss" in log

@@ -167,15 +167,23 @@ def build_model(backbone: Backbone, seed: int) -> PreTrainedModel:
             if hasattr(config, name):
                 setattr(config, name, 0.0)
     model = kind(config)
-    missing, unexpected = model.base_model.load_state_dict(backbone.weights, strict=False)
+    load_encoder(model.base_model, backbone)
+    if backbone.head:
+        model.head.load_state_dict(backbone.head)
+    if kind is CustomHeadDistilBert:  # MPNet's attention has a bias of its own
+        model.set_attn_implementation(attention()[0])
+    return model
+
+
+def load_encoder(encoder: torch.nn.Module, backbone: Backbone) -> None:
+    """Load the backbone's weights into an encoder of its layout.
+
+    Raises InputError where one is missing, or has no place.
+    """
+    missing, unexpected = encoder.load_state_dict(backbone.weights, strict=False)
     unexplained = [key for key in missing if not key.endswith("position_ids")]
     if unexplained or unexpected:
         raise InputError(
             f"The backbone {backbone.title} does not fit its own config.json: "
             f"missing {unexplained[:3]}, unexpected {unexpected[:3]}."
         )
-    if backbone.head:
-        model.head.load_state_dict(backbone.head)
-    if kind is CustomHeadDistilBert:  # MPNet's attention has a bias of its own
-        model.set_attn_implementation(attention()[0])
-    return model

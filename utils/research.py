@@ -10,6 +10,7 @@ from utils import InputError
 from utils.adapt import adapt, pretraining_fingerprint
 from utils.backbone import Backbone, build_model, load_backbone
 from utils.data import Reviews
+from utils.draw import DRAW_SEED
 from utils.evaluation import metrics, rounded
 from utils.hardware import versions
 from utils.inference import Classifier
@@ -41,12 +42,13 @@ class Research:
         return self.folder / result_name(step, run, which, self.settings.labels)
 
     def pretrain(self) -> Path:
-        """Go on pretraining the backbone on the reviews without labels."""
+        """Go on pretraining the backbone on the reviews without labels that students learn from."""
         texts, counts = load_unlabelled(self.settings, self.reviews)
+        texts = texts.head(learnt_from(texts, None))
         path = self.path(MLM, f"seed{MLM_SEED}")
         backbone = load_backbone(self.settings.backbone)
         result = adapt(path.with_suffix(""), backbone, texts, MLM_SEED)
-        about = {"labels": self.settings.labels, "unlabelled": counts}  # none of the labels' texts
+        about = {"labels": self.settings.labels, "draw_seed": DRAW_SEED, "unlabelled": counts}
         return write_json(path, self.reviews.provenance | about | result)
 
     def score_baseline(self) -> Path:
@@ -125,7 +127,8 @@ class Research:
         folder = path.with_suffix("") / made["fingerprint"] / "model"
         if (
             made["fingerprint"] != expected
-            or made["labels"] < self.settings.labels
+            or made["labels"] < self.settings.labels  # fewer labels are some of these
+            or made["draw_seed"] != DRAW_SEED
             or made["reviews_sha256"] != self.reviews.reviews_sha256
             or not folder.exists()
         ):
@@ -201,5 +204,6 @@ class Research:
         if step.teachers and (found_by := against_teachers(classifier, texts, teachers)):
             result["against_teachers"] = found_by
         if score and "test" not in known:
-            result |= score_run(run, reviews, classifier, found)
+            baseline = scored_baseline(self.reviews)  # on the labels alone
+            result |= score_run(run, reviews, classifier, found, baseline)
         return write_json(path, result)

@@ -25,15 +25,18 @@ def scored_baseline(reviews: Reviews) -> dict:
     }
 
 
-def score_run(run: Run, reviews: Reviews, classifier: Classifier, validation: np.ndarray) -> dict:
+def score_run(
+    run: Run, reviews: Reviews, classifier: Classifier, validation: np.ndarray, baseline: dict
+) -> dict:
     """The test's metrics, and where bf16 was computed what that changed on validation.
 
-    `validation` are the probabilities of positive there, of shape (reviews,). What a card says of
-    the model is saved in its run, as the notebooks do for theirs.
+    `validation` are the probabilities of positive there, of shape (reviews,); `baseline` is that
+    of `scored_baseline`. What a card says of the model is saved in its run, as the notebooks do for
+    theirs.
     """
     trained = run.load("training")
     probabilities = predict_test(run, reviews, classifier, trained)
-    found = evaluate(run, reviews, probabilities, trained, scored_baseline(reviews))
+    found = evaluate(run, reviews, probabilities, trained, baseline)
     calibrate(run, reviews, validation, probabilities)
     copies = {}
     if classifier.model.config.model_type == "distilbert":  # the teacher is not exported
