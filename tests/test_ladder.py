@@ -6,22 +6,25 @@ from dataclasses import asdict, replace
 import pytest
 from conftest import run_script
 
+from utils.evaluation import share
 from utils.ladder import ladder, ladder_table, learning_curve, worth
 from utils.recipe import Recipe
 from utils.research_figures import ladder as ladder_figure
 from utils.research_figures import learning_curve as learning_curve_figure
-from utils.steps import STEPS
+from utils.research_tables import students
+from utils.steps import FIRST_REVIEWS, STEPS, built_on
 
 
 def report(accuracy: float) -> dict:
     return {"reviews": 1000, "metrics": {"accuracy": {"value": accuracy}}}
 
 
-def write_training(folder, step, which, accuracy, minutes, test=None, split="a", run="imdb-minilm"):
+def write_training(folder, step, which, accuracy, minutes, test=None, run="imdb-minilm"):
     recipe = replace(Recipe(1e-4, seed=42), **STEPS[step].changes)
     result = {
+        "step": step,
         "recipe": asdict(recipe),
-        "split_sha256": split,
+        **built_on(STEPS[step]),
         "validation": [],
         "validation_reviews": 400,
         "validation_as_served": {"accuracy": accuracy},
@@ -37,21 +40,21 @@ def write_labels(folder, step, run, seed, minutes):
     (folder / f"{step}-{run}-seed{seed}-labels.json").write_text(json.dumps(result))
 
 
-def test_folds_and_seeds_are_told_apart(tmp_path):
-    write_training(tmp_path, "short", "fold0", 0.85, 5, split="a")
-    write_training(tmp_path, "short", "fold1", 0.95, 5, split="b")
+def test_halves_and_seeds_are_told_apart(tmp_path):
+    write_training(tmp_path, "short", "half0", 0.85, 5)
+    write_training(tmp_path, "short", "half1", 0.95, 5)
     write_training(tmp_path, "plain", "seed42", 0.90, 10, test=0.89)
     write_training(tmp_path, "plain", "seed43", 0.92, 12, test=0.91)
     short, plain = ladder(folder=tmp_path)
-    assert (short["fold"]["share"], short["fold"]["reviews"]) == (pytest.approx(0.9), 800)
-    assert (short["half"], short["seed"], short["test"]) == (None, None, None)
+    assert (short["half"]["share"], short["half"]["reviews"]) == (pytest.approx(0.9), 800)
+    assert (short["seed"], short["test"]) == (None, None)
     # Seeds are validated on the same reviews: two of them are no more than one.
     assert (plain["seed"]["share"], plain["seed"]["reviews"]) == (pytest.approx(0.91), 400)
     assert plain["test"]["mean"] == pytest.approx(0.90)
     assert plain["test"]["spread"] == pytest.approx(0.01414, rel=1e-3)
     assert plain["minutes"] == 11
     read = ladder_table([short, plain])
-    assert "90.0%" in read["validation, by tenths"][0]
+    assert "90.0%" in read["validation, by halves"][0]
     assert read["test accuracy"][1].startswith("0.9000 ± 0.0141")
 
 
@@ -86,16 +89,39 @@ def test_results_of_an_earlier_recipe_of_a_step_are_left_out(tmp_path):
     write_training(tmp_path, "plain", "seed43", 0.95, 5)
     (tmp_path / "plain-imdb-minilm-seed43.json").rename(tmp_path / "short-imdb-minilm-seed43.json")
     (row,) = ladder(folder=tmp_path)
-    assert (row["step"], row["seed"]["trainings"]) == ("short", 1)
+    assert (row["step"], row["seed"]["trainings"], row["minutes"]) == ("short", 1, 5)
+    # Nor are those that learnt from other teachers, or from more of their labels.
+    write_training(tmp_path, "taught_few", "seed42", 0.93, 20)
+    path = tmp_path / "taught_few-imdb-minilm-seed42.json"
+    result = json.loads(path.read_text())
+    assert len(ladder(folder=tmp_path)) == 2
+    for changed in ({"unlabelled": FIRST_REVIEWS + 1}, {"teachers": [["teacher", "mpnet", 43]]}):
+        path.write_text(json.dumps(result | changed))
+        assert len(ladder(folder=tmp_path)) == 1
+
+
+def test_students_are_compared_with_the_nearest_of_their_own_teachers(tmp_path):
+    away = {"taught_few": [0.1, 0.3], "taught_few_fast": [0.2, 0.5], "self_taught": [0.0, 0.1]}
+    for step, divergences in away.items():
+        write_training(tmp_path, step, "seed42", 0.9, 5)
+        path = tmp_path / f"{step}-imdb-minilm-seed42.json"
+        found = {**share(1, 2), "divergences": divergences}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"against_teachers": found}))
+    rows = [line.split(" | ") for line in students(folder=tmp_path).splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| self_taught", "| taught_few_fast", "| taught_few"]
+    farther = [row[-1].removesuffix(" |").strip() for row in rows]
+    assert farther[0] == farther[2] == ""
+    # Pairs differ by 0.1 and 0.2: a mean of 0.15, and 12.7 (t of one degree) times 0.05 around it.
+    assert farther[1] == "0.1500 [-0.4853, 0.7853]"
 
 
 def test_unknown_minutes_are_not_made_up(tmp_path):
-    write_training(tmp_path, "short", "fold0", 0.85, None)
+    write_training(tmp_path, "short", "seed42", 0.85, None)
     (row,) = ladder(folder=tmp_path)
     assert row["minutes"] is None
     assert ladder_table([row])["minutes"][0] == ""
     # One that was made on a busy processor does not hide the minutes of another.
-    write_training(tmp_path, "short", "fold1", 0.85, 6, split="b")
+    write_training(tmp_path, "short", "seed43", 0.85, 6)
     assert ladder(folder=tmp_path)[0]["minutes"] == 6
 
 
@@ -119,8 +145,9 @@ def test_a_learning_curve_joins_the_budgets_and_says_what_labels_are_worth(tmp_p
 def test_the_ladder_is_drawn_whatever_was_scored(tmp_path):
     write_training(tmp_path, "teacher", "seed42", 0.94, 20, test=0.93, run="imdb-mpnet")
     assert ladder_figure(ladder(folder=tmp_path), {}).axes[0].get_title(loc="left") == ""
-    write_training(tmp_path, "plain", "seed42", 0.90, 10, test=0.90)
     write_training(tmp_path, "adapted", "seed42", 0.90, 10, test=0.91)
+    assert ladder_figure(ladder(folder=tmp_path), {}).axes[0].get_title(loc="left") == ""
+    write_training(tmp_path, "plain", "seed42", 0.90, 10, test=0.90)
     figure = ladder_figure(ladder(folder=tmp_path), {"others": 0.9282})
     assert figure.axes[0].get_title(loc="left") == "“adapted”: +1.0 points against “plain”"
 

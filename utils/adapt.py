@@ -29,7 +29,7 @@ MAX_TOKENS = 256
 EPOCHS = 2
 LEARNING_RATE = 2e-4
 MASKED = 0.15  # share of the tokens, as BERT's
-HELD_OUT = 500  # reviews on which the loss is watched
+WATCHED = 500  # reviews on which the loss is watched
 
 
 class MaskedLanguageModel(DistilBertForMaskedLM):
@@ -80,7 +80,7 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
     model.set_attn_implementation(attention()[0])
     shuffled = texts.sample(frac=1, random_state=seed)
     ids = tokenize(backbone.tokenizer, shuffled["text"].tolist(), MAX_TOKENS).ids
-    held_out = min(HELD_OUT, len(texts) // 10)
+    held_out = min(WATCHED, len(texts) // 10)
     data = Dataset.from_dict({"input_ids": ids, "length": [len(row) for row in ids]})
     trainer = FineTuner(
         model=model,

@@ -1,6 +1,5 @@
 """What the research found: the ladder of steps and the learning curve, from saved results."""
 
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from utils.evaluation import said, share
-from utils.research_tables import FOLDER, read
+from utils.research_tables import FOLDER, read, results_of
 from utils.settings import Settings
-from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, is_of, recipe_of
+from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, recipe_of
 
 TEACHER = "mpnet"
 TEACHERS_RUNG = "the teacher, MPNet"
@@ -27,7 +26,7 @@ RUNGS = {
     ),
     TEACHERS_RUNG: ("teacher",),
 }  # fmt: skip
-VALIDATED = {"half": "halves", "fold": "tenths", "seed": "seeds"}
+VALIDATED = {"half": "halves", "seed": "seeds"}
 # Test accuracy on IMDB with all of its 25,000 labels, as others published it.
 REFERENCES = {
     "BERT-base, 25,000 labels (Sanh et al., 2019)": 0.9346,
@@ -38,9 +37,8 @@ REFERENCES = {
 def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDER) -> list[dict]:
     """One row a step that has results: what it changes, its validation, its test, its minutes.
 
-    Validation is of disjoint parts of the labels, halves or tenths, of models trained on the rest,
-    and of each seed on the same tenth. A step without a test was not chosen. Results of an earlier
-    recipe of a step are not its own.
+    Validation is of either half of the labels, of models trained on the other, and of each seed on
+    the same tenth. Results of an earlier recipe of a step are not its own.
     """
     rows = []
     listed = [step for steps in RUNGS.values() for step in steps]
@@ -49,8 +47,8 @@ def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDE
         run = f"{dataset}-{TEACHER if rung == TEACHERS_RUNG else backbone}"
         for step in steps:
             by_kind = {
-                kind: [result for result in read(folder, f"{step}-{run}-{kind}*")
-                 if "validation_as_served" in result and is_of(step, result)]
+                kind: [result for result in results_of(step, run, f"{kind}*", folder)
+                       if "validation_as_served" in result]
                 for kind in VALIDATED
             }  # fmt: skip
             found = [result for results in by_kind.values() for result in results]
@@ -74,17 +72,15 @@ def learning_curve(
     """Test accuracy of TF-IDF and of some steps with each label budget that was scored."""
     found = {}
     for step in (TFIDF, *steps):
+        paths = folder.glob(f"{step}-{run}-labels*-seed*.json")
+        budgets = {int(path.stem.split("-labels")[1].split("-")[0]) for path in paths}
         rows = []
-        for path in sorted(folder.glob(f"{step}-{run}-labels*-seed42.json")):
-            labels = int(path.stem.split("-labels")[1].split("-")[0])
-            result = json.loads(path.read_text())
-            if "test" in result:
-                rows.append({"labels": labels, **_test([result["test"]])})
-        if usual := [r["test"] for r in read(folder, f"{step}-{run}-seed*") if "test" in r]:
-            rows.append({"labels": Settings.labels, **_test(usual)})
+        for labels in sorted(budgets | {Settings.labels}):
+            results = results_of(step, run, "seed*", folder, labels)
+            if tests := [result["test"] for result in results if "test" in result]:
+                rows.append({"labels": labels, **_test(tests)})
         if rows:
-            name = "TF-IDF" if step == TFIDF else step
-            found[name] = sorted(rows, key=lambda row: row["labels"])
+            found["TF-IDF" if step == TFIDF else step] = rows
     return found
 
 
@@ -169,9 +165,8 @@ def _costs(step: str, dataset: str, run: str, folder: Path) -> dict[tuple, float
 
     Medians over seeds, or tenths; a result without minutes was made on a busy processor.
     """
-    trained = read(folder, f"{step}-{run}-seed*") or read(folder, f"{step}-{run}-fold*")
-    own = [result["minutes"] for result in trained
-           if "validation" in result and result["minutes"] is not None]  # fmt: skip
+    trained = results_of(step, run, "seed*", folder) or results_of(step, run, "fold*", folder)
+    own = [result["minutes"] for result in trained if result["minutes"] is not None]
     costs = {(step, run): float(np.median(own)) if own else None}
     if STEPS[step].start == MLM:
         found = read(folder, f"{MLM}-{run}-seed{MLM_SEED}")

@@ -18,7 +18,18 @@ from utils.recipe import Recipe, fingerprint
 from utils.research_scores import score_run, scored_baseline
 from utils.results import Run, sha256, write_json
 from utils.settings import Settings, resolve_path
-from utils.steps import MLM, MLM_SEED, PARTS, STEPS, TFIDF, Step, describe, is_of, result_name
+from utils.steps import (
+    MLM,
+    MLM_SEED,
+    PARTS,
+    STEPS,
+    TFIDF,
+    Step,
+    built_on,
+    describe,
+    is_of,
+    result_name,
+)
 from utils.teaching import against_teachers, label_softly, learnt_from, with_soft_labels
 from utils.trainer import make_trainer
 from utils.training import fine_tune, load_trained
@@ -89,7 +100,7 @@ class Research:
         """
         path = self.path(step, f"seed{seed}", backbone)
         result = json.loads(path.read_text()) if path.exists() else {}
-        if not result or (step in STEPS and not is_of(step, result)):
+        if not result or not is_of(step, result):
             raise InputError(
                 f"{path.name} is missing, or of an earlier recipe: run scripts/research.py {step} "
                 f"with {f'BACKBONE={backbone} and ' if backbone else ''}SEED={seed} first."
@@ -193,7 +204,7 @@ class Research:
         trained = fine_tune(run, trainer, backbone, reviews, recipe, step=name, history=history)
         if known.get("model_sha256") != trained["model_sha256"]:
             known = {}  # what was measured is not of these weights
-        result = {**known, **trained}
+        result = {**known, **built_on(step), **trained}
         del result["training_loss"]
         classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)
         found = classifier.probabilities(reviews.validation["text"].tolist())

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import ttest_rel
 
 from utils.evaluation import paired_interval, said, share
 from utils.results import Run
-from utils.settings import ROOT
-from utils.steps import STEPS, Step, describe, recipe_of, step_of
+from utils.settings import ROOT, Settings
+from utils.steps import STEPS, Step, describe, is_of, recipe_of, result_name, step_of
 
 FOLDER = ROOT / "artifacts" / "research"
 
@@ -17,6 +18,14 @@ FOLDER = ROOT / "artifacts" / "research"
 def read(folder: Path, pattern: str) -> list[dict]:
     """The results whose names, without .json, are of a pattern, in their order."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{pattern}.json"))]
+
+
+def results_of(
+    step: str, run: str, which: str, folder: Path = FOLDER, labels: int = Settings.labels
+) -> list[dict]:
+    """The results that were trained as the step now says; `which` is a pattern, as seed*, half*."""
+    found = read(folder, result_name(step, run, which, labels).removesuffix(".json"))
+    return [result for result in found if is_of(step, result)]
 
 
 def cross_validated(dataset: str = "imdb-minilm") -> str:
@@ -100,16 +109,35 @@ def scored(run: str = "imdb-minilm") -> str:
 
 
 def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
-    """One row a student, on the reviews without labels that none learnt from, the nearest last."""
-    rows = []
-    for result in read(folder, f"*-{run}-seed*"):
-        if found := result.get("against_teachers"):
-            name, recipe = result["step"], recipe_of(result)
-            cells = [name, recipe.seed, describe(recipe, STEPS.get(name, Step()))]
-            cells += [said(found), f"{found['divergence']:.4f}"]
-            rows.append((-found["divergence"], f"| {' | '.join(map(str, cells))} |"))
-    head = "| step | seed | what is done | answers as its teachers do | divergence, nats |"
-    return "\n".join([head, "|---" * 5 + "|", *(row for _, row in sorted(rows))])
+    """One row a student, on the reviews without labels that none learnt from.
+
+    The nearest of each teacher's students is last; how much farther from it the others are has
+    its paired 95% interval, from Student's t.
+    """
+    groups: dict[tuple, list[dict]] = {}
+    for step, made in STEPS.items():
+        for result in results_of(step, run, "seed*", folder):
+            if "against_teachers" in result:
+                groups.setdefault(made.teachers, []).append(result)
+    lines = [
+        "| step | seed | what is done | answers as its teachers do | divergence, nats "
+        "| farther than the nearest by |",
+        "|---" * 6 + "|",
+    ]
+    for results in groups.values():
+        far = {id(result): np.array(result["against_teachers"]["divergences"])
+               for result in results}  # fmt: skip
+        results.sort(key=lambda result: -far[id(result)].mean())
+        nearest = far[id(results[-1])]
+        for result in results:
+            name, recipe, own = result["step"], recipe_of(result), far[id(result)]
+            cells = [name, recipe.seed, describe(recipe, STEPS[name])]
+            cells += [said(result["against_teachers"]), f"{own.mean():.4f}", ""]
+            if own is not nearest:
+                low, high = ttest_rel(own, nearest).confidence_interval()
+                cells[-1] = f"{(own - nearest).mean():.4f} [{low:.4f}, {high:.4f}]"
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
 
 
 def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-minilm")) -> str:
@@ -131,6 +159,7 @@ def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-m
                     for theirs in sorted(FOLDER.glob(f"{step}-{dataset}-{kind}*.json"))
                     if (ours := theirs.with_name(theirs.name.replace(step, "short"))).exists()
                 ]
+                pairs = [pair for pair in pairs if is_of(step, pair[0]) and is_of("short", pair[1])]
                 if pairs:
                     lines.append(_compared(step, pairs))
     return "\n".join(lines)

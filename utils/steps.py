@@ -28,11 +28,11 @@ class Step:
 
 
 SHORT = {"max_tokens": 256}
-TAUGHT = {**SHORT, "grouped": False, "epochs": 2}  # random order costs no time at 256 tokens
+TAUGHT = {**SHORT, "grouped": False, "epochs": 2}
 GOLD = {"epochs": 2, "learning_rate": 3e-5}
 SELF = tuple(("adapted", None, seed) for seed in (42, 43, 44))
 MPNET = (("teacher", "mpnet", 42),)
-FIRST = 14_000
+FIRST_REVIEWS = 14_000
 STEPS = {
     "plain": Step(),
     "best_epoch": Step({"best_epoch": True}),
@@ -52,10 +52,10 @@ STEPS = {
     "self_taught": Step(TAUGHT, MLM, SELF),
     "self_taught_gold": Step(GOLD, "self_taught"),
     "teacher": Step(TAUGHT),
-    "taught_few": Step(TAUGHT, None, MPNET, FIRST),
+    "taught_few": Step(TAUGHT, None, MPNET, FIRST_REVIEWS),
     "taught_few_gold": Step(GOLD, "taught_few"),
-    "taught_few_fast": Step({**TAUGHT, "learning_rate": 2e-4}, None, MPNET, FIRST),
-    "taught_few_adapted": Step(TAUGHT, MLM, MPNET, FIRST),
+    "taught_few_fast": Step({**TAUGHT, "learning_rate": 2e-4}, None, MPNET, FIRST_REVIEWS),
+    "taught_few_adapted": Step(TAUGHT, MLM, MPNET, FIRST_REVIEWS),
     "taught": Step(TAUGHT, None, MPNET),
     "adapted_taught": Step(TAUGHT, MLM, MPNET),
 }
@@ -63,7 +63,6 @@ STEPS = {
 WORDS = {
     "learning_rate": "learning rate {:g}",
     "epochs": "{} epochs",
-    "batch_size": "batches of {}",
     "max_tokens": "{} tokens",
     "layer_decay": "each layer at {:g} of the rate above",
     "averaging": "weights averaged ({:g})",
@@ -79,10 +78,29 @@ def result_name(step: str, run: str, which: str, labels: int) -> str:
     return f"{step}-{run}{budget}-{which}.json"
 
 
+def built_on(step: Step) -> dict:
+    """What the step starts from and whose labels it learns, as its results say it."""
+    return {
+        "start": step.start,
+        "teachers": [list(teacher) for teacher in step.teachers],
+        "unlabelled": step.unlabelled,
+    }
+
+
 def is_of(step: str, result: dict) -> bool:
-    """Whether a result was trained as the step now says, whatever its seed."""
+    """Whether a result was trained as the step now says, whatever its seed.
+
+    Older results do not say what they were built on: those that were built on nothing. Of the
+    baseline and of pretraining there is one kind.
+    """
+    if step not in STEPS:
+        return True
+    if "recipe" not in result:
+        return False
     recipe = recipe_of(result)  # whose rate, where the step names none, is the backbone's usual one
-    return recipe == replace(Recipe(recipe.learning_rate, recipe.seed), **STEPS[step].changes)
+    expected = replace(Recipe(recipe.learning_rate, recipe.seed), **STEPS[step].changes)
+    built = {key: result.get(key, value) for key, value in built_on(Step()).items()}
+    return recipe == expected and built == built_on(STEPS[step])
 
 
 def recipe_of(result: dict) -> Recipe:
@@ -97,9 +115,9 @@ def step_of(path: Path) -> Step:
 
 def describe(recipe: Recipe, step: Step) -> str:
     """What tells one training of the research from another: its rate, tokens, what is unusual."""
-    usual = Recipe(learning_rate=0.0, seed=0, max_tokens=0)
+    main = Recipe(learning_rate=0.0, seed=0, max_tokens=0)  # rate and tokens are always told
     parts = [words.format(value) for name, words in WORDS.items()
-             if (value := getattr(recipe, name)) != getattr(usual, name)]  # fmt: skip
+             if (value := getattr(recipe, name)) != getattr(main, name)]  # fmt: skip
     parts += [] if recipe.tail else ["the head of a long review only"]
     parts += ["the epoch that validation prefers"] if recipe.best_epoch else []
     parts += ["in the usual way: fp32, attention dropout, random batches"] if recipe.usual else []
@@ -108,7 +126,7 @@ def describe(recipe: Recipe, step: Step) -> str:
     if step.start:
         parts.append("pretrained further" if step.start == MLM else f"after {step.start}")
     if step.teachers:
-        names = sorted({teacher for teacher, _, _ in step.teachers})
+        names = sorted({backbone or teacher for teacher, backbone, _ in step.teachers})
         parts.append(f"taught by {len(step.teachers)} x {' and '.join(names)}")
         count = "nearly all" if step.unlabelled is None else f"{step.unlabelled:,}"
         parts.append(f"on {count} reviews without a label")

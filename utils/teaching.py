@@ -11,7 +11,7 @@ from scipy.stats import entropy
 
 from utils import InputError
 from utils.data import Reviews
-from utils.evaluation import share
+from utils.evaluation import rounded, share
 from utils.inference import Classifier
 from utils.results import write
 from utils.unlabelled import hash_of
@@ -114,10 +114,10 @@ def against_teachers(
 ) -> dict | None:
     """How a student answers, against the mean of its teachers, on the reviews held out of all.
 
-    The `share` of equal answers with its interval, and the mean `divergence` of the student's
-    probabilities from the teachers' (Kullback and Leibler, 1951), in nats. It needs no label, so it
-    compares students of one teacher on more reviews than validation has. None, saying so, where the
-    teachers have not labelled all texts.
+    The `share` of equal answers with its interval, and the `divergences` of the student's
+    probabilities from the teachers' (Kullback and Leibler, 1951), in nats, one a review. They need
+    no label, so they compare students of one teacher on more reviews than validation has. None,
+    saying so, where the teachers have not labelled all texts.
     """
     rows = slice(learnt_from(all_texts, None), len(all_texts))
     try:
@@ -126,6 +126,6 @@ def against_teachers(
         print(f"Not compared with its teachers. {error}", flush=True)
         return None
     ours = classifier.probabilities(all_texts["text"].iloc[rows].tolist()).astype(float)
-    divergence = entropy(np.stack([1 - theirs, theirs]), np.stack([1 - ours, ours]))
+    divergences = entropy(np.stack([1 - theirs, theirs]), np.stack([1 - ours, ours]))
     same = int(((ours >= 0.5) == (theirs >= 0.5)).sum())
-    return {**share(same, len(ours)), "divergence": float(divergence.mean())}
+    return {**share(same, len(ours)), "divergences": rounded(divergences)}
