@@ -21,7 +21,7 @@ BEST_EPOCH = "The epoch was chosen by validation accuracy; the test chose nothin
 LAST_EPOCH = """\
 The last epoch is kept, as validation suggests over several trainings. (When that became the rule,
 the test score of one training on IMDB, whose epoch validation had chosen, was known.)
-The test chose nothing else"""
+Nothing was chosen from the test"""
 
 CARD = """
 # {title}
