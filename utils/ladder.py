@@ -21,8 +21,7 @@ RUNGS = {
     "3 · pretrained further": ("adapted_short", "adapted"),
     "4 · taught by itself": ("self_taught", "self_taught_gold"),
     "5 · taught by MPNet": (
-        "taught_few", "taught_few_gold", "taught_few_fast", "taught_few_adapted",
-        "taught", "adapted_taught",
+        "taught_few", "taught_few_gold", "taught_few_fast", "taught_few_adapted", "taught",
     ),
     TEACHERS_RUNG: ("teacher",),
 }  # fmt: skip

@@ -56,8 +56,7 @@ STEPS = {
     "taught_few_gold": Step(GOLD, "taught_few"),
     "taught_few_fast": Step({**TAUGHT, "learning_rate": 2e-4}, None, MPNET, FIRST_REVIEWS),
     "taught_few_adapted": Step(TAUGHT, MLM, MPNET, FIRST_REVIEWS),
-    "taught": Step(TAUGHT, None, MPNET),
-    "adapted_taught": Step(TAUGHT, MLM, MPNET),
+    "taught": Step(TAUGHT, MLM, MPNET),  # rate and start of the nearest of the few
 }
 
 WORDS = {
