@@ -20,7 +20,7 @@ from utils.inference import Classifier
 from utils.ladder import learning_curve
 from utils.recipe import Recipe, fingerprint
 from utils.research import Research
-from utils.research_scores import scored_baseline
+from utils.research_scores import evaluate_baseline
 from utils.results import Run
 from utils.settings import Settings
 from utils.steps import STEPS, Step
@@ -268,7 +268,7 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     assert (taught["softly_labelled_reviews"], taught["against_teachers"]["reviews"]) == (360, 40)
     scored = research.train("self_taught", None, score=True)
     baseline = Run(scored.with_suffix("")).load("evaluation")["baseline"]
-    assert baseline == scored_baseline(reviews)["report"]  # fitted on the labels alone
+    assert baseline == evaluate_baseline(reviews)["report"]  # fitted on the labels alone
     assert "| self_taught | 42 |" in research_tables.students(
         f"made-up-{tiny_bert.name}-labels100", tmp_path / "made" / "research"
     )

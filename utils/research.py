@@ -15,7 +15,7 @@ from utils.evaluation import metrics, rounded
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.recipe import Recipe, fingerprint
-from utils.research_scores import score_run, scored_baseline
+from utils.research_scores import evaluate_baseline, score_run
 from utils.results import Run, sha256, write_json
 from utils.settings import Settings, resolve_path
 from utils.steps import (
@@ -64,7 +64,7 @@ class Research:
 
     def score_baseline(self) -> Path:
         """The baseline's score with this budget of labels, for the learning curve."""
-        counted = scored_baseline(self.reviews)
+        counted = evaluate_baseline(self.reviews)
         del counted["probabilities"]
         result = {
             **self.reviews.provenance,
@@ -215,6 +215,6 @@ class Research:
         if step.teachers and (found_by := against_teachers(classifier, texts, teachers)):
             result["against_teachers"] = found_by
         if score and "test" not in known:
-            baseline = scored_baseline(self.reviews)  # on the labels alone
+            baseline = evaluate_baseline(self.reviews)  # on the labels alone
             result |= score_run(run, reviews, classifier, found, baseline)
         return write_json(path, result)

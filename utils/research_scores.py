@@ -13,7 +13,7 @@ from utils.inference import Classifier
 from utils.results import Run
 
 
-def scored_baseline(reviews: Reviews) -> dict:
+def evaluate_baseline(reviews: Reviews) -> dict:
     """The baseline of notebook 02 with these labels, chosen on validation and scored."""
     model, by_strength = choose_baseline(reviews.train, reviews.validation)
     positive = rounded(model.predict_proba(reviews.test["text"])[:, 1])
@@ -31,8 +31,8 @@ def score_run(
     """The test's metrics, and where bf16 was computed what that changed on validation.
 
     `validation` are the probabilities of positive there, of shape (reviews,); `baseline` is that
-    of `scored_baseline`. What a card says of the model is saved in its run, as the notebooks do for
-    theirs.
+    of `evaluate_baseline`. What a card says of the model is saved in its run, as the notebooks do
+    for theirs.
     """
     trained = run.load("training")
     probabilities = predict_test(run, reviews, classifier, trained)

@@ -114,24 +114,23 @@ def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
     The nearest of each teacher's students is last; how much farther from it the others are has
     its paired 95% interval, from Student's t.
     """
-    groups: dict[tuple, list[dict]] = {}
+    groups: dict[tuple, list[tuple[np.ndarray, str, dict]]] = {}
     for step, made in STEPS.items():
         for result in results_of(step, run, "seed*", folder):
-            if "against_teachers" in result:
-                groups.setdefault(made.teachers, []).append(result)
+            if found := result.get("against_teachers"):
+                row = np.array(found["divergences"]), step, result
+                groups.setdefault(made.teachers, []).append(row)
     lines = [
         "| step | seed | what is done | answers as its teachers do | divergence, nats "
         "| farther than the nearest by |",
         "|---" * 6 + "|",
     ]
-    for results in groups.values():
-        far = {id(result): np.array(result["against_teachers"]["divergences"])
-               for result in results}  # fmt: skip
-        results.sort(key=lambda result: -far[id(result)].mean())
-        nearest = far[id(results[-1])]
-        for result in results:
-            name, recipe, own = result["step"], recipe_of(result), far[id(result)]
-            cells = [name, recipe.seed, describe(recipe, STEPS[name])]
+    for rows in groups.values():
+        rows.sort(key=lambda row: -row[0].mean())
+        nearest = rows[-1][0]
+        for own, step, result in rows:
+            recipe = recipe_of(result)
+            cells = [step, recipe.seed, describe(recipe, STEPS[step])]
             cells += [said(result["against_teachers"]), f"{own.mean():.4f}", ""]
             if own is not nearest:
                 low, high = ttest_rel(own, nearest).confidence_interval()
