@@ -25,7 +25,8 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
         axes.plot(test["values"], [place] * test["seeds"], "|", color=hue, ms=9)
         axes.plot(test["mean"], place, "o", color=hue, ms=6)
         axes.annotate(f"{test['mean']:.1%}", (test["mean"], place), xytext=(0, 7),
-                      textcoords="offset points", ha="center", fontsize=9, color=hue)  # fmt: skip
+                      textcoords="offset points", ha="center", fontsize=9, color=hue,
+                      bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
     for row, (name, value) in enumerate(references.items()):
         axes.axvline(value, color="#555555", ls=("--", ":")[row % 2], lw=1)
         axes.annotate(

@@ -151,14 +151,13 @@ def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-m
         "|---" * 7 + "|",
     ]
     for dataset in datasets:
-        for kind in ("half", "fold"):
+        for kind in ("half*", "fold*"):
             for step in ("short_usual", "short_random"):
-                pairs = [
-                    [json.loads(path.read_text()) for path in (theirs, ours)]
-                    for theirs in sorted(FOLDER.glob(f"{step}-{dataset}-{kind}*.json"))
-                    if (ours := theirs.with_name(theirs.name.replace(step, "short"))).exists()
-                ]
-                pairs = [pair for pair in pairs if is_of(step, pair[0]) and is_of("short", pair[1])]
+                theirs, ours = (
+                    {result["split_sha256"]: result for result in results_of(name, dataset, kind)}
+                    for name in (step, "short")
+                )
+                pairs = [[found, ours[split]] for split, found in theirs.items() if split in ours]
                 if pairs:
                     lines.append(_compared(step, pairs))
     return "\n".join(lines)

@@ -30,9 +30,10 @@ class Step:
 SHORT = {"max_tokens": 256}
 TAUGHT = {**SHORT, "grouped": False, "epochs": 2}
 GOLD = {"epochs": 2, "learning_rate": 3e-5}
-SELF = tuple(("adapted", None, seed) for seed in (42, 43, 44))
-THREE = tuple(("teacher", "mpnet", seed) for seed in (42, 43, 44))
-MPNET = THREE[:1]
+SEEDS = (42, 43, 44)
+SELF = tuple(("adapted", None, seed) for seed in SEEDS)
+MPNETS = tuple(("teacher", "mpnet", seed) for seed in SEEDS)
+MPNET = MPNETS[:1]
 FIRST_REVIEWS = 14_000
 STEPS = {
     "plain": Step(),
@@ -58,7 +59,7 @@ STEPS = {
     "taught_few_fast": Step({**TAUGHT, "learning_rate": 2e-4}, None, MPNET, FIRST_REVIEWS),
     "taught_few_adapted": Step(TAUGHT, MLM, MPNET, FIRST_REVIEWS),
     "taught": Step(TAUGHT, MLM, MPNET),  # rate and start of the nearest of the few
-    "taught_by_three": Step(TAUGHT, MLM, THREE),
+    "taught_by_three": Step(TAUGHT, MLM, MPNETS),
 }
 
 WORDS = {
