@@ -329,6 +329,7 @@ def test_the_usual_way_is_compared_on_paired_answers(tmp_path, monkeypatch):
         }
         result = {"dataset": "IMDB", "train_reviews": 10, "validation_as_served": served}
         result["recipe"] = asdict(replace(Recipe(1e-4, seed=42), **STEPS[step].changes))
+        result["split_sha256"] = "the same"
         (tmp_path / f"{step}-imdb-minilm-half0.json").write_text(json.dumps(result))
     monkeypatch.setattr(research_tables, "FOLDER", tmp_path)
     half = 1.96 * np.sqrt(3 - 10 * 0.1**2) / 10
@@ -336,6 +337,9 @@ def test_the_usual_way_is_compared_on_paired_answers(tmp_path, monkeypatch):
         f"| IMDB | 1 x 10 | 10 | the usual one | 80.0% | 90.0% | +10.0 ± {100 * half:.1f} points |"
     )
     assert research_tables.against_usual().splitlines()[2:] == [expected]
-    # What has no counterpart is left out.
-    (tmp_path / "short-imdb-minilm-half0.json").unlink()
+    # What has no counterpart, trained on the same split, is left out.
+    path = tmp_path / "short-imdb-minilm-half0.json"
+    path.write_text(json.dumps(result | {"split_sha256": "another"}))
+    assert len(research_tables.against_usual().splitlines()) == 2
+    path.unlink()
     assert len(research_tables.against_usual().splitlines()) == 2

@@ -154,9 +154,10 @@ def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-m
         for kind in ("half*", "fold*"):
             for step in ("short_usual", "short_random"):
                 theirs, ours = (
-                    {result["split_sha256"]: result for result in results_of(name, dataset, kind)}
+                    {found["split_sha256"]: found
+                     for found in results_of(name, dataset, kind, FOLDER)}
                     for name in (step, "short")
-                )
+                )  # fmt: skip
                 pairs = [[found, ours[split]] for split, found in theirs.items() if split in ours]
                 if pairs:
                     lines.append(_compared(step, pairs))
