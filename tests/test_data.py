@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
 import pytest
+import torch
 from conftest import make_reviews
 from safetensors import SafetensorError
 
@@ -196,6 +197,7 @@ def test_no_text_of_a_drawn_test_has_only_its_copy_marked(tmp_path):
 def test_a_slow_processor_scores_a_part_of_a_large_test(tmp_path, monkeypatch):
     path = tmp_path / "large.csv"
     make_reviews(4400).to_csv(path, index=False)
+    monkeypatch.setattr(data, "device", lambda: torch.device("cpu"))
     monkeypatch.setattr(data, "precision", lambda: ("bf16", "the CPU has AMX"))
     whole = load(path)
     monkeypatch.setattr(data, "precision", lambda: ("fp32", "the CPU is old"))

@@ -163,6 +163,7 @@ def tables() -> dict[str, str]:
         "folds": research_tables.cross_validated(),
         "epochs": research_tables.by_epoch(),
         "students": research_tables.students(),
+        "gpu": research_tables.tried_on_gpu(),
         "ladder": ladder_table(),
         "usual": research_tables.against_usual(),
         "minutes": minutes_table(),

@@ -138,8 +138,9 @@ def test_the_teacher_is_loaded_whole_trained_and_kept(tiny_mpnet, reviews, tmp_p
     run, recipe = Run(tmp_path / "run"), Recipe(1e-3, seed=0, epochs=1, max_tokens=64)
     trainer = make_trainer(run, model, teacher, reviews, recipe)
     fine_tune(run, trainer, teacher, reviews, recipe)
-    kept, trained = load_trained(run)[0], trainer.model.state_dict()
-    assert all(torch.equal(trained[name], value) for name, value in kept.model.state_dict().items())
+    kept, trained = load_trained(run)[0], trainer.model.cpu().state_dict()
+    found = {name: value.cpu() for name, value in kept.model.state_dict().items()}
+    assert all(torch.equal(trained[name], value) for name, value in found.items())
     assert not torch.equal(trained["mpnet.encoder.layer.0.output.dense.weight"],
                            original.encoder.layer[0].output.dense.weight)  # fmt: skip
     assert len(kept.probabilities(["great plot", "awful"])) == 2

@@ -21,8 +21,8 @@ RUNGS = {
     "3 · pretrained further": ("adapted_short", "adapted"),
     "4 · taught by itself": ("self_taught", "self_taught_gold"),
     "5 · taught by MPNet": (
-        "taught_few", "taught_few_gold", "taught_few_fast", "taught_few_adapted", "taught",
-        "taught_by_three",
+        "taught_few", "taught_few_gold", "taught_few_fast", "taught_few_adapted", "taught_few_slow",
+        "taught", "taught_by_three",
     ),
     TEACHERS_RUNG: ("teacher",),
 }  # fmt: skip

@@ -13,6 +13,11 @@ from utils.settings import ROOT, Settings
 from utils.steps import STEPS, Step, describe, is_of, recipe_of, result_name, step_of
 
 FOLDER = ROOT / "artifacts" / "research"
+STUDENTS = (
+    "| step | seed | what is done | answers as its teachers do | divergence, nats "
+    "| farther than the nearest by |",
+    "|---" * 6 + "|",
+)
 
 
 def read(folder: Path, pattern: str) -> list[dict]:
@@ -120,23 +125,32 @@ def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
             if found := result.get("against_teachers"):
                 row = np.array(found["divergences"]), step, result
                 groups.setdefault(made.teachers, []).append(row)
-    lines = [
-        "| step | seed | what is done | answers as its teachers do | divergence, nats "
-        "| farther than the nearest by |",
-        "|---" * 6 + "|",
-    ]
-    for rows in groups.values():
-        rows.sort(key=lambda row: -row[0].mean())
-        nearest = rows[-1][0]
-        for own, step, result in rows:
-            recipe = recipe_of(result)
-            cells = [step, recipe.seed, describe(recipe, STEPS[step])]
-            cells += [said(result["against_teachers"]), f"{own.mean():.4f}", ""]
-            if own is not nearest:
-                low, high = ttest_rel(own, nearest).confidence_interval()
-                cells[-1] = f"{(own - nearest).mean():.4f} [{low:.4f}, {high:.4f}]"
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+    lines = [line for rows in groups.values() for line in _by_distance(rows)]
+    return "\n".join([*STUDENTS, *lines])
+
+
+def tried_on_gpu(folder: Path = FOLDER / "gpu") -> str:
+    """The same of students that were tried on a GPU, by the names of their files."""
+    rows = []
+    for path in sorted(folder.glob("taught*.json")):
+        result = json.loads(path.read_text())
+        rows.append((np.array(result["against_teachers"]["divergences"]), path.stem, result))
+    return "\n".join([*STUDENTS, *_by_distance(rows)])
+
+
+def _by_distance(rows: list[tuple[np.ndarray, str, dict]]) -> list[str]:
+    rows = sorted(rows, key=lambda row: -row[0].mean())
+    nearest, lines = rows[-1][0], []
+    for own, name, result in rows:
+        recipe, teachers = recipe_of(result), tuple(map(tuple, result["teachers"]))
+        made = Step({}, result["start"], teachers, result["unlabelled"])
+        cells = [name, recipe.seed, describe(recipe, made)]
+        cells += [said(result["against_teachers"]), f"{own.mean():.4f}", ""]
+        if own is not nearest:
+            low, high = ttest_rel(own, nearest).confidence_interval()
+            cells[-1] = f"{(own - nearest).mean():.4f} [{low:.4f}, {high:.4f}]"
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
 
 
 def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-minilm")) -> str:

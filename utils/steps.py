@@ -58,6 +58,7 @@ STEPS = {
     "taught_few_gold": Step(GOLD, "taught_few"),
     "taught_few_fast": Step({**TAUGHT, "learning_rate": 2e-4}, None, MPNET, FIRST_REVIEWS),
     "taught_few_adapted": Step(TAUGHT, MLM, MPNET, FIRST_REVIEWS),
+    "taught_few_slow": Step({**TAUGHT, "learning_rate": 5e-5}, MLM, MPNET, FIRST_REVIEWS),
     "taught": Step(TAUGHT, MLM, MPNET),  # rate and start of the nearest of the few
     "taught_by_three": Step(TAUGHT, MLM, MPNETS),
 }
