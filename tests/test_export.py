@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification
 
 from utils import InputError, agreement
 from utils.backbone import build_model, load_backbone
+from utils.card import model_card
 from utils.evaluation import metrics, report
 from utils.export import export_model, inference_requirements, release_model
 from utils.hardware import device
@@ -167,6 +168,17 @@ def test_a_card_without_results_says_so(folder):
     card = ModelCard.load(folder / "README.md")
     assert "Not measured for these weights" in card.text
     assert card.data.eval_results is None
+
+
+def test_the_card_of_a_student_names_its_teachers_and_what_was_known(tmp_path):
+    run, steps = Run(tmp_path / "run"), ["pretraining", "taught: by 1 x mpnet on reviews"]
+    card = model_card(run, TRAINED | {"history": steps}, "model", half=False)
+    assert "1. pretraining\n2. taught: by 1 x mpnet on reviews\n\nmpnet is all-mpnet-base" in card
+    assert "test score of a student" not in card
+    three = model_card(run, TRAINED | {"history": ["taught_by_three: …"]}, "model", half=False)
+    assert "1. taught_by_three" in three
+    assert "test score of a student of one was known" in three
+    assert "In these steps" not in model_card(run, TRAINED, "model", half=False)
 
 
 def test_the_card_has_the_measured_metrics_and_what_a_bare_pipeline_loses(classifier, tmp_path):

@@ -22,6 +22,12 @@ LAST_EPOCH = """\
 The last epoch is kept, as validation suggests over several trainings. (When that became the rule,
 the test score of one training on IMDB, whose epoch validation had chosen, was known.)
 Nothing was chosen from the test"""
+# What else the steps of the research are to be read with, by a word of theirs.
+NOTES = {
+    " mpnet": "mpnet is all-mpnet-base-v2 (Apache 2.0), fine-tuned on these labels and no others.",
+    "taught_by_three": "Three teachers were tried when the test score of a student of one was "
+    "known, and was below our goal.",
+}
 
 CARD = """
 # {title}
@@ -116,9 +122,12 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
 def _history(trained: dict) -> str:
     """The steps of a model of the research, from the pretrained encoder on."""
     steps = trained.get("history", [])
+    if not steps:
+        return ""
     lines = [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
-    return "\n".join(["In these steps, of which the last is described below:\n", *lines, "", ""]
-                     if len(steps) > 1 else [])  # fmt: skip
+    notes = [note for word, note in NOTES.items() if any(word in step for step in steps)]
+    parts = ["In these steps, of which the last is described below:", "\n".join(lines), *notes]
+    return "\n\n".join([*parts, ""])
 
 
 def _labels(trained: dict) -> int:
