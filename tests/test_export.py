@@ -171,13 +171,13 @@ def test_a_card_without_results_says_so(folder):
 
 
 def test_the_card_of_a_student_names_its_teachers_and_what_was_known(tmp_path):
-    run, steps = Run(tmp_path / "run"), ["pretraining", "taught: by 1 x mpnet on reviews"]
+    run, steps = Run(tmp_path / "run"), ["pretraining", "taught: taught by 1 x mpnet"]
     card = model_card(run, TRAINED | {"history": steps}, "model", half=False)
-    assert "1. pretraining\n2. taught: by 1 x mpnet on reviews\n\nmpnet is all-mpnet-base" in card
+    assert "1. pretraining\n2. taught: taught by 1 x mpnet\n\nThe teacher, mpnet, is" in card
     assert "test score of a student" not in card
     three = model_card(run, TRAINED | {"history": ["taught_by_three: …"]}, "model", half=False)
     assert "1. taught_by_three" in three
-    assert "test score of a student of one was known" in three
+    assert "test score of a student of one was below our goal" in three
     assert "In these steps" not in model_card(run, TRAINED, "model", half=False)
 
 

@@ -138,6 +138,8 @@ def test_a_learning_curve_joins_the_budgets_and_says_what_labels_are_worth(tmp_p
     assert worth(curves["TF-IDF"], 0.90) is None
     title = learning_curve_figure(curves).axes[0].get_title(loc="left")
     assert title == "500 labels do for “plain” as 707 do for TF-IDF"
+    single = learning_curve_figure(curves | {"plain": curves["plain"][1:]})
+    assert single.axes[0].get_title(loc="left") == ""
     write_training(tmp_path, "plain", "labels1000-seed42", 0.8, 1)  # not scored: not a point
     assert len(learning_curve(("plain",), folder=tmp_path)["plain"]) == 2
 
@@ -148,6 +150,7 @@ def test_the_ladder_is_drawn_whatever_was_scored(tmp_path):
     write_training(tmp_path, "adapted", "seed42", 0.90, 10, test=0.91)
     assert ladder_figure(ladder(folder=tmp_path), {}).axes[0].get_title(loc="left") == ""
     write_training(tmp_path, "plain", "seed42", 0.90, 10, test=0.90)
+    write_training(tmp_path, "best_epoch", "seed42", 0.90, 10, test=0.92)  # on no rung
     figure = ladder_figure(ladder(folder=tmp_path), {"others": 0.9282})
     assert figure.axes[0].get_title(loc="left") == "“adapted”: +1.0 points against “plain”"
 

@@ -1,5 +1,7 @@
 """The model card: what the model is, how it was made and measured, and how to use it."""
 
+import re
+
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from utils.results import Run
@@ -21,12 +23,13 @@ BEST_EPOCH = "The epoch was chosen by validation accuracy; the test chose nothin
 LAST_EPOCH = """\
 The last epoch is kept, as validation suggests over several trainings. (When that became the rule,
 the test score of one training on IMDB, whose epoch validation had chosen, was known.)
-Nothing was chosen from the test"""
-# What else the steps of the research are to be read with, by a word of theirs.
+No setting was chosen by a test score"""
+# What else the steps of the research are to be read with, by words of theirs.
 NOTES = {
-    " mpnet": "mpnet is all-mpnet-base-v2 (Apache 2.0), fine-tuned on these labels and no others.",
-    "taught_by_three": "Three teachers were tried when the test score of a student of one was "
-    "known, and was below our goal.",
+    "taught by . x (mpnet|teacher)": "The teacher, mpnet, is all-mpnet-base-v2 (Apache 2.0), "
+    "fine-tuned on these labels and no others.",
+    "taught_by_three": "Three teachers were tried because the test score of a student of one was "
+    "below our goal.",
 }
 
 CARD = """
@@ -125,7 +128,7 @@ def _history(trained: dict) -> str:
     if not steps:
         return ""
     lines = [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
-    notes = [note for word, note in NOTES.items() if any(word in step for step in steps)]
+    notes = [note for words, note in NOTES.items() if re.search(words, " ".join(steps))]
     parts = ["In these steps, of which the last is described below:", "\n".join(lines), *notes]
     return "\n\n".join([*parts, ""])
 

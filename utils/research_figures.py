@@ -28,28 +28,29 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
                       textcoords="offset points", ha="center", fontsize=9, color=hue,
                       bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
     for row, (name, value) in enumerate(references.items()):
-        axes.axvline(value, color="#555555", ls=("--", ":")[row % 2], lw=1)
-        axes.annotate(
-            name, (value, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3 + 11 * row),
-            textcoords="offset points", ha="right", fontsize=8, color="#555555",
-        )  # fmt: skip
-    axes.set_yticks(range(len(rows)), [f"{row['rung']}: {row['step']}" for row in reversed(rows)])
+        axes.axvline(value, color="#555555", ls=("--", ":")[row % 2], lw=1, label=name, zorder=0)
+    if references:
+        axes.legend(loc="lower left", fontsize=8)
+    seeds = [f", {row['test']['seeds']} seeds" if row["test"]["seeds"] > 1 else ", 1 seed"
+             for row in rows]  # fmt: skip
+    names = [f"{row['rung']}: {row['step']}{count}" for row, count in zip(rows, seeds, strict=True)]
+    axes.set_yticks(range(len(rows)), reversed(names))
     axes.margins(y=0.15)
     axes.xaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("test accuracy: seeds, mean, 95% interval of the test's size")
     plain = next((row for row in rows if row["step"] == "plain"), None)
-    last = next((row for row in reversed(rows) if row["rung"] != TEACHERS_RUNG), None)
+    last = next((row for row in reversed(rows) if row["rung"][0].isdigit()), None)
     if plain and last is not plain:
         gain = 100 * (last["test"]["mean"] - plain["test"]["mean"])
-        axes.set_title(f"“{last['step']}”: {gain:+.1f} points against “plain”", pad=34)
+        axes.set_title(f"“{last['step']}”: {gain:+.1f} points against “plain”")
     return figure
 
 
 def learning_curve(curves: dict[str, list[dict]]) -> Figure:
     """Test accuracy against the number of labels, with 95% intervals of the test's size."""
     figure, axes = plt.subplots(figsize=(7, 3.6))
-    hues = [GREY, "#56B4E9", OURS][: len(curves)]
-    for (name, rows), hue in zip(curves.items(), hues, strict=True):
+    for name, rows in curves.items():
+        hue = {"TF-IDF": GREY, "plain": "#56B4E9"}.get(name, OURS)
         labels, means = zip(*((row["labels"], row["mean"]) for row in rows), strict=True)
         bounds = np.abs(np.array([row["interval"] for row in rows]).T - means)
         axes.errorbar(labels, means, bounds, fmt="o-", color=hue, capsize=3)
@@ -63,6 +64,8 @@ def learning_curve(curves: dict[str, list[dict]]) -> Figure:
     (words, counted), *_, (name, rows) = curves.items()
     first = rows[0]
     same = worth(counted, first["mean"])
+    if len(rows) == 1:
+        return figure
     if same:
         axes.set_title(f"{first['labels']:,} labels do for “{name}” as {same:,} do for {words}")
     elif first["mean"] > counted[-1]["mean"]:

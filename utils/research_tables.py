@@ -34,26 +34,30 @@ def results_of(
 
 
 def cross_validated(dataset: str = "imdb-minilm") -> str:
-    """One row a recipe that was cross-validated, by its last epoch, as Markdown, the best last."""
-    found: dict[str, list[dict]] = {}
+    """One row a recipe that was cross-validated, by its last epoch, as Markdown.
+
+    Rows of the same folds, and order of batches, stand together, the best last.
+    """
+    found: dict[tuple[str, bool], dict[int, dict]] = {}
     for path in sorted(FOLDER.glob(f"*-{dataset}-fold*.json")):
         result = json.loads(path.read_text())
         recipe = replace(recipe_of(result), best_epoch=False)
-        name = describe(recipe, step_of(path))
-        if "best_epoch" not in result["recipe"]:
-            name += ", in an earlier order of batches"
-        found.setdefault(name, []).append(result)
+        name = describe(recipe, step_of(path)), "best_epoch" not in result["recipe"]
+        found.setdefault(name, {})[int(path.stem.split("-fold")[1])] = result
     rows = []
-    for recipe, results in found.items():
-        last = [result["validation"][-1] for result in results]
+    for (recipe, earlier), results in found.items():
+        last = [result["validation"][-1] for result in results.values()]
         accuracy = [epoch["accuracy"] for epoch in last]
-        mean, reviews = np.mean(accuracy), sum(result["validation_reviews"] for result in results)
-        each = ", ".join(f"{value:.1%}" for value in accuracy)
-        loss = np.mean([epoch["loss"] for epoch in last])
-        found = said(share(round(mean * reviews), reviews))
-        rows.append((mean, f"| {recipe} | {each} | {found} | {loss:.3f} |"))
-    head = "| recipe | accuracy of each fold | mean, 95% interval | loss |"
-    return "\n".join([head, "|---|---|---|---|", *(row for _, row in sorted(rows))])
+        mean = np.mean(accuracy)
+        reviews = sum(result["validation_reviews"] for result in results.values())
+        order = "an earlier one" if earlier else "ours, unless said"
+        cells = [recipe, order, ", ".join(map(str, results))]
+        cells += [", ".join(f"{value:.1%}" for value in accuracy)]
+        cells += [said(share(round(mean * reviews), reviews))]
+        cells += [f"{np.mean([epoch['loss'] for epoch in last]):.3f}"]
+        rows.append((earlier, len(results), mean, f"| {' | '.join(cells)} |"))
+    head = "| recipe | order of batches | folds | accuracy of each | mean, 95% interval | loss |"
+    return "\n".join([head, "|---" * 6 + "|", *(row for *_, row in sorted(rows))])
 
 
 def by_epoch(dataset: str = "imdb-minilm") -> str:
@@ -116,15 +120,15 @@ def scored(run: str = "imdb-minilm") -> str:
 def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
     """One row a student, on the reviews without labels that none learnt from.
 
-    The nearest of each teacher's students is last; how much farther from it the others are has
-    its paired 95% interval, from Student's t.
+    Of the students of the same answers the nearest to the teacher is last; how much farther the
+    others are has its paired 95% interval, from Student's t.
     """
     groups: dict[tuple, list[tuple[np.ndarray, str, dict]]] = {}
     for step, made in STEPS.items():
         for result in results_of(step, run, "seed*", folder):
             if found := result.get("against_teachers"):
                 row = np.array(found["divergences"]), step, result
-                groups.setdefault(made.teachers, []).append(row)
+                groups.setdefault((made.teachers, made.unlabelled), []).append(row)
     lines = [line for rows in groups.values() for line in _by_distance(rows)]
     return "\n".join([*STUDENTS, *lines])
 
