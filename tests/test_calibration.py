@@ -89,8 +89,8 @@ def test_groups_by_length_are_of_equal_size_and_groups_by_loss_tell_what_was_cut
     ("row", "baseline", "shortened", "kind"),
     [
         ({"label": 1, "rating": 7, "text": "x"}, 0.0, True, "middling stars"),
-        ({"label": 1, "rating": 9, "text": "x"}, 0.2, True, "the baseline is wrong too"),
-        ({"label": 0, "rating": 1, "text": "x"}, 0.8, False, "the baseline is wrong too"),
+        ({"label": 1, "rating": 9, "text": "x"}, 0.2, True, "the baseline is wrong, and"),
+        ({"label": 0, "rating": 1, "text": "x"}, 0.8, False, "the baseline is wrong, and"),
         ({"label": 0, "text": "x"}, 0.6, True, "part of it was cut"),
         ({"label": 0, "text": "But yet. However, so"}, 0.6, False, "it turns around"),
         ({"label": 0, "text": "butter, yeti"}, 0.6, False, "none of these"),
@@ -115,11 +115,16 @@ def test_accuracy_is_told_in_the_groups_own_order():
 def test_groups_that_differ_by_chance_are_told_from_those_that_do_not():
     groups = pd.Series(["a", "b"] * 500)
     uneven = np.arange(1000) % 10 != 0  # all errors in a, 20% of it
-    found = accuracy_by(groups, {"ours": uneven})
+    found = accuracy_by(groups, {"ours": uneven, "theirs": uneven})
     assert found["p_value"] < 1e-10
-    found = accuracy_by(groups, {"ours": np.arange(1000) % 5 != 0})  # 20% of either
+    even = np.arange(1000) % 5 != 0  # 20% of either
+    found = accuracy_by(groups, {"ours": even, "theirs": even})
     assert found["p_value"] > 0.5
-    assert accuracy_by(groups, {"ours": np.ones(1000, dtype=bool)})["p_value"] is None
+    perfect = np.ones(1000, dtype=bool)
+    found = accuracy_by(groups, {"ours": perfect, "theirs": even})
+    assert found["p_value"] is None
+    assert found["groups"][0]["gain"]["value"] == pytest.approx(0.2)
+    assert found["groups"][0]["gain"]["interval"] == pytest.approx([0.165, 0.235], abs=1e-3)
 
 
 def test_a_temperature_is_left_alone_where_validation_cannot_tell():
@@ -179,6 +184,29 @@ def test_a_pair_is_passed_only_where_both_answers_are_as_expected():
     assert parts["all"]["share"] == pytest.approx(6 / 10)
     assert (parts["flip"]["share"], parts["flip"]["reviews"]) == (0.5, 4)
     assert (parts["keep"]["share"], parts["keep"]["reviews"]) == (pytest.approx(4 / 6), 6)
+    assert parts["flip"]["of_first_right"]["reviews"] == 3
+    assert parts["flip"]["of_first_right"]["share"] == pytest.approx(2 / 3)
+    # Pairs of one effect alone, as in a file of one's own.
+    assert set(passed_by_kind(found[found["expected"] == "flip"])) == {"flip", "all"}
+
+
+def test_pairs_of_ones_own_that_do_not_fit_are_refused_by_their_row(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.pairs.FILE", tmp_path / "own.tsv")
+    head, good = "kind\texpected\tlabel\ttext\tedited", 'a\tflip\tPOSITIVE\t"Fine.\tNot fine.'
+    (tmp_path / "own.tsv").write_text(f"{head}\n{good}\n")
+    assert load_pairs()["text"].tolist() == ['"Fine.']
+    for bad, what in (
+        ("a\tflip\tPositive\tx\ty", "row 2: the label is not"),
+        ("a\tFlip\tPOSITIVE\tx\ty", "row 2: what is expected"),
+        ("a\tsame\tPOSITIVE\tx\ty", "row 2: another pair of its kind"),
+        ("a\tflip\tPOSITIVE\tx\t", "row 2: a column is empty"),
+    ):
+        (tmp_path / "own.tsv").write_text(f"{head}\n{good}\n{bad}\n")
+        with pytest.raises(InputError, match=what):
+            load_pairs()
+    (tmp_path / "own.tsv").write_text(good)
+    with pytest.raises(InputError, match="it needs kind, expected, label, text, edited"):
+        load_pairs()
 
 
 def published(folder, name: str, rows: list[tuple[str, str]]):

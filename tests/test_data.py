@@ -174,10 +174,20 @@ def test_duplicates_leave_training_but_stay_marked_in_test(tmp_path):
     assert len(repeated) == 3
     assert reviews.counts == {
         "found": 312,
+        "with_both_labels_dropped": 0,
         "duplicates_dropped": 5,
         "also_in_test_dropped": 4,
         "duplicates_in_test": 3,
     }
+
+
+def test_a_text_that_comes_with_both_labels_is_left_out_whole(tmp_path):
+    train, test = stored_frames()
+    contested = train.head(3).assign(label=1 - train["label"].head(3))
+    reviews = load(as_parquet(tmp_path, pd.concat([train, contested]), test), labels=150)
+    texts = pd.concat([reviews.train, reviews.validation, reviews.unused])["text"]
+    assert not set(texts) & {data.clean(text) for text in contested["text"]}
+    assert reviews.counts["with_both_labels_dropped"] == 6
 
 
 def test_a_given_test_size_is_drawn_with_the_balance_of_the_whole(tmp_path):

@@ -157,6 +157,10 @@ def test_folding_the_head_is_exact_in_float64(model, temperature):
     assert (found - expected).abs().max() < 1e-9
 
 
+def test_a_folded_model_stays_on_its_device(model):
+    assert fold_head(model.to("meta")).device.type == "meta"
+
+
 def test_unfolding_gives_our_class_again(model):
     torch.nn.init.normal_(model.head.bias)
     again = unfold_head(fold_head(model))

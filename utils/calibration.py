@@ -88,7 +88,7 @@ def near(labels: np.ndarray, probabilities: np.ndarray, low: float, high: float)
 
 
 def temperature_interval(labels: np.ndarray, probabilities: np.ndarray) -> list[float]:
-    """95% of the temperatures that other reviews, as many, would have given (by bootstrap)."""
+    """The 95% interval of the temperature (percentile bootstrap)."""
     random, found = np.random.default_rng(0), []
     for _ in range(REFITS):
         rows = random.integers(len(labels), size=len(labels))

@@ -37,8 +37,8 @@ CARD = """
 
 {backbone}, fine-tuned on {labels:,} labelled reviews of {dataset}, of which {valid:,} are for
 validation, with a head of one linear layer on the [CLS] state. It labels a review NEGATIVE or
-POSITIVE. The head is folded, exactly, into the stock
-`DistilBertForSequenceClassification`, so no code but transformers' is needed.{stored}
+POSITIVE. The head is folded into the stock `DistilBertForSequenceClassification`, which computes
+the same, so no code but transformers' is needed.{stored}
 
 ## Use
 
@@ -192,14 +192,13 @@ def _beyond(run: Run, trained: dict) -> str:
     pairs = run.find("minimal_pairs", model_sha256=trained["model_sha256"])
     if pairs:
         ours = pairs["by_kind"]["fine-tuned"]
-        flip, keep = (
-            f"{round(part['share'] * part['reviews'])} of {part['reviews']}"
-            for part in (ours["flip"], ours["keep"])
-        )
-        lines.append(
-            f"Of the minimal pairs written to try it, it passes {flip} whose edit should flip the "
-            f"answer (by negation, contrast, irony, …), and {keep} whose edit should not."
-        )
+        for name, what in (
+            ("flip", "should flip the answer (by negation, contrast, irony, …)"),
+            ("keep", "should not"),
+        ):
+            if part := ours.get(name):
+                passed = f"{round(part['share'] * part['reviews'])} of {part['reviews']}"
+                lines.append(f"Of the minimal pairs whose edit {what} it passes {passed}.")
     for path in sorted((run.folder / "results").glob("on_*.json")):
         found = run.find(path.stem, model_sha256=trained["model_sha256"])
         if found:

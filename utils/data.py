@@ -80,7 +80,8 @@ class Reviews:
 def load_reviews(settings: Settings) -> Reviews:
     """Read the chosen source and draw the label budget from it.
 
-    Exactly `settings.labels` rows, a tenth of them for validation. Raises InputError where the
+    Exactly `settings.labels` rows, a tenth of them for validation. Texts that come with both labels
+    are left out, whole. Raises InputError where the
     source cannot be read, has too few rows (it names the largest possible budget) or one class.
     """
     source = read_source(settings.source)
@@ -97,8 +98,11 @@ def load_reviews(settings: Settings) -> Reviews:
         name = "imdb-resplit"  # a test of our own: not to be mixed up with the official one
 
     origin = [f"{title}, from {source.origin}."]
-    distinct = train.drop_duplicates("hash").reset_index(drop=True)
-    counts = {"found": len(found), "duplicates_dropped": len(train) - len(distinct)}
+    contested = train.groupby("hash")["label"].transform("nunique") > 1
+    agreed = train[~contested]
+    distinct = agreed.drop_duplicates("hash").reset_index(drop=True)
+    counts = {"found": len(found), "with_both_labels_dropped": int(contested.sum()),
+              "duplicates_dropped": len(agreed) - len(distinct)}  # fmt: skip
     if test is None:
         train, test, how = split_test(distinct)
         origin.append(how)

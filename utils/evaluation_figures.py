@@ -111,11 +111,11 @@ def passed_by_kind(by_kind: dict[str, dict], expected: dict[str, str]) -> Figure
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(kinds) - 0.1))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("pairs passed, with 95% intervals")
-    flips = [round(found["flip"]["share"] * found["flip"]["reviews"]) for found in (ours, theirs)]
-    axes.set_title(
-        f"Of {ours['flip']['reviews']} edits that should flip the answer {flips[0]} do, "
-        f"{flips[1]} by counting words", pad=24,
-    )  # fmt: skip
+    if "flip" in ours:
+        of = ours["flip"]["reviews"]
+        passed = [round(found["flip"]["share"] * of) for found in (ours, theirs)]
+        title = f"Of {of} pairs that should flip {passed[0]} are passed, {passed[1]} by TF-IDF"
+        axes.set_title(title, pad=24)
     for name, hue, x, side in zip(by_kind, (OURS, GREY), (0, 1), ("left", "right"), strict=True):
         axes.text(x, 1.02, name, color=hue, transform=axes.transAxes, ha=side, va="bottom")
     return figure

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import binom, chi2_contingency
 
 from utils.data import Reviews
-from utils.evaluation import share
+from utils.evaluation import paired_interval, share
 from utils.results import Run
 from utils.text import Tokens
 
@@ -16,7 +16,7 @@ SMALL = 300  # reviews of a small test, as usual notebooks have
 SIZES = (100, SMALL, 1000, 3000, 10_000)  # those not larger than the whole test
 KINDS = (  # of hard reviews, in the order of the rules
     "middling stars (4 to 7)",
-    "the baseline is wrong too, and 75% sure",
+    "the baseline is wrong, and 75% sure",
     "part of it was cut away",
     "it turns around (three times but, however, although, …)",
     "none of these",
@@ -28,7 +28,8 @@ def accuracy_by(groups: pd.Series, right: dict[str, np.ndarray]) -> dict:
     """Accuracy of each model in each group, in the groups' order, and whether the groups differ.
 
     `right` is bool, shape (reviews,), for each model. `p_value` is the chi-squared test's, that one
-    accuracy holds in all groups, for the first model.
+    accuracy holds in all groups, for the first model. `gain` is its lead over the second one, with
+    the 95% interval of paired answers.
     """
     frame = pd.DataFrame(right).groupby(groups.reset_index(drop=True), observed=True)
     rows = [
@@ -36,6 +37,11 @@ def accuracy_by(groups: pd.Series, right: dict[str, np.ndarray]) -> dict:
          "models": {model: share(int(part[model].sum()), len(part)) for model in right}}
         for name, part in frame
     ]  # fmt: skip
+    first, second = right  # the names of the two
+    for row, (_, part) in zip(rows, frame, strict=True):
+        gain = float(part[first].mean() - part[second].mean())
+        differ = int((part[first] != part[second]).sum())
+        row["gain"] = {"value": gain, "interval": paired_interval(gain, differ, len(part))}
     hits = frame[next(iter(right))].agg(["sum", "count"])
     counts = np.array([hits["sum"], hits["count"] - hits["sum"]])
     test = len(rows) > 1 and counts.sum(1).all()

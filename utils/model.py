@@ -81,7 +81,7 @@ def fold_head(
     same, exactly. They are divided by `temperature` (Guo et al., 2017), through W and b.
     """
     config = DistilBertConfig.from_dict(model.config.to_dict())
-    stock = DistilBertForSequenceClassification(config).to(model.dtype).eval()
+    stock = DistilBertForSequenceClassification(config).to(model.device, model.dtype).eval()
     stock.distilbert.load_state_dict(model.distilbert.state_dict())
     weight, bias = model.head.weight / temperature, model.head.bias / temperature
     classes = len(bias)
@@ -124,7 +124,7 @@ def unfold_head(stock: DistilBertForSequenceClassification) -> CustomHeadDistilB
     model = CustomHeadDistilBert(DistilBertConfig.from_dict(stock.config.to_dict()))
     model.distilbert.load_state_dict(stock.distilbert.state_dict())
     model.head.load_state_dict({"weight": weight, "bias": bias})
-    return model.to(stock.dtype).eval()
+    return model.to(stock.device, stock.dtype).eval()
 
 
 def _plus_minus(stock: DistilBertForSequenceClassification) -> torch.Tensor:

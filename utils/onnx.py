@@ -40,7 +40,7 @@ def export_onnx(
     """
     folder = exported.with_name(f"{exported.name}-onnx")
     check_replaceable(folder)
-    stock = fold_head(classifier.model, temperature_of(run, trained))
+    stock = fold_head(classifier.model, temperature_of(run, trained)).cpu()  # as ONNX Runtime
     result = {"model_sha256": trained["model_sha256"]}
 
     def fill(new: Path):

@@ -1,5 +1,6 @@
 """Pairs of texts that differ a little: does the model read, or count words?"""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,26 @@ def load_pairs() -> pd.DataFrame:
     """The project's own pairs: `kind`, `expected`, `label` (of `text`), `text` and `edited`.
 
     Written in the manner of CheckList (Ribeiro et al., 2020) before any model saw them. `expected`
-    is what the edit should do to the label: flip it, leave it the same, or make it stronger.
+    is what the edit should do to the label: flip it, leave it the same, or make it stronger; it is
+    one for all pairs of a kind. Raises InputError at the first row that is not so.
     """
-    return pd.read_csv(FILE, sep="\t", keep_default_na=False)
+    pairs = pd.read_csv(FILE, sep="\t", keep_default_na=False, quoting=csv.QUOTE_NONE)
+    columns = ["kind", "expected", "label", "text", "edited"]
+    if list(pairs) != columns:
+        raise InputError(f"{FILE.name} has the columns {', '.join(pairs)}: it needs "
+                         f"{', '.join(columns)}, separated by tabs.")  # fmt: skip
+    first = pairs["kind"].map(pairs.groupby("kind")["expected"].first())
+    for bad, what in (
+        ((pairs == "").any(axis=1), "a column is empty"),
+        (~pairs["label"].isin(["POSITIVE", "NEGATIVE"]), "the label is not POSITIVE or NEGATIVE"),
+        (~pairs["expected"].isin(["flip", "same", "stronger"]),
+         "what is expected is not flip, same or stronger"),
+        (pairs["expected"] != first, "another pair of its kind expects something else"),
+    ):  # fmt: skip
+        if bad.any():
+            row = int(bad.to_numpy().argmax())
+            raise InputError(f"{FILE.name}, data row {row + 1}: {what}.")
+    return pairs
 
 
 def score_pairs(pairs: pd.DataFrame, predict: Predict) -> pd.DataFrame:
@@ -45,12 +63,19 @@ def passed_by_kind(scored: pd.DataFrame) -> dict[str, dict]:
     """How many pairs of each kind are passed, with 95% intervals; and of those of one effect.
 
     `flip` are those whose edit should flip the answer, `keep` those whose edit should not, which a
-    model that cannot read the edit passes, too.
+    model that cannot read the edit passes, too. Of both there is also the share `of_first_right`,
+    of the pairs whose text before the edit gets its label. What no pair belongs to is left out.
     """
     flips = scored["expected"] == "flip"
     parts = {**dict(list(scored.groupby("kind"))), "flip": scored[flips], "keep": scored[~flips],
              "all": scored}  # fmt: skip
-    return {name: share(int(part["passed"].sum()), len(part)) for name, part in parts.items()}
+    found = {name: share(int(part["passed"].sum()), len(part))
+             for name, part in parts.items() if len(part)}  # fmt: skip
+    for name in {"flip", "keep"} & set(found):
+        right = parts[name][parts[name]["before"] >= 0.5]
+        if len(right):
+            found[name]["of_first_right"] = share(int(right["passed"].sum()), len(right))
+    return found
 
 
 def read_published(path: Path) -> pd.DataFrame:
