@@ -22,8 +22,8 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from utils import InputError, pairs
-from utils.attribution import STEPS, count_words, integrate, without_words
-from utils.baseline import fit_baseline
+from utils.attribution import INTEGRATION_STEPS, integrate, without_words
+from utils.baseline import count_words, fit_baseline
 from utils.data import Reviews, load_reviews
 from utils.evaluation import evaluate_elsewhere, mcnemar, share, worst_errors
 from utils.hardware import versions
@@ -158,7 +158,7 @@ def explanations(
         push = 1 if probabilities[row] >= 0.5 else -1
         weights = {
             "strongest": [word.weight or 0.0 for word in words],
-            "TF-IDF": count_words(baseline, words),
+            "TF-IDF": count_words(baseline, [word.text for word in words]),
             "random": np.random.default_rng(number).random(len(words)).tolist(),
         }
         for count, texts in edited.items():
@@ -176,7 +176,7 @@ def explanations(
             for name, texts in by_name.items()
         }
     return {
-        "steps": STEPS,
+        "steps": INTEGRATION_STEPS,
         "cases": cases,
         "completeness_error": {
             "median": float(np.median(errors)), "p95": float(np.percentile(errors, 95)),

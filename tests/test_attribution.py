@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from utils.attribution import Word, count_words, without_words
-from utils.baseline import fit_baseline
+from utils.attribution import Word, without_words
+from utils.baseline import count_words, fit_baseline
 
 
 def test_a_word_weighs_what_the_baseline_gives_it_whatever_its_case_or_marks():
     texts = ["great fine film", "great plot here", "awful dull film", "awful plot here"] * 3
     baseline = fit_baseline(pd.DataFrame({"text": texts, "label": [1, 1, 0, 0] * 3}), 10)
-    words = [Word(text, None) for text in ("GREAT,", "awful!", "film", "zebra", "great-awful")]
+    words = ["GREAT,", "awful!", "film", "zebra", "great-awful"]
     great, awful, film, unknown, both = count_words(baseline, words)
     assert great > 0.5 > 0.1 > abs(film)
     assert awful < -0.5

@@ -248,6 +248,13 @@ def test_a_folder_that_is_no_export_is_not_replaced(run, classifier, tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+def test_the_folder_one_stands_in_is_not_replaced(run, classifier, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="the folder you are in"):
+        export_model(run, classifier, TRAINED, Path("."))
+    assert tmp_path.exists()
+
+
 def test_a_full_disk_keeps_the_export_before(run, classifier, folder, monkeypatch):
     before = sha256(folder / "manifest.json")
 

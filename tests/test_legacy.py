@@ -21,9 +21,15 @@ from transformers import (
 from utils import InputError
 from utils.agreement import in_fp32
 from utils.backbone import load_backbone
+from utils.export import write_model
 from utils.inference import Classifier
 from utils.legacy import legacy_model, read_legacy
+from utils.manifest import check_manifest
 from utils.model import unfold_head
+from utils.results import sha256
+from utils.service.api import create_app
+from utils.service.engine import Engine
+from utils.service.metrics import Metrics
 from utils.settings import ROOT
 
 IDS = torch.tensor([[2, 9, 12, 20, 25, 3]])
@@ -246,6 +252,22 @@ def test_the_script_writes_the_safe_folder(pickled, original, tiny_bert, tmp_pat
     with torch.no_grad():
         expected = original(ids).softmax(-1)[0, 1].item()
     assert np.allclose(in_fp32(classifier).probabilities(["great film"]), expected, atol=1e-6)
+
+
+def test_the_service_says_what_a_converted_model_is(pickled, tiny_bert, tmp_path):
+    tokenizer = load_backbone(str(tiny_bert)).tokenizer
+    about = {"converted_from": {"file": pickled.name, "sha256": sha256(pickled)}}
+    folder = write_model(convert(pickled), tokenizer, "", about, tmp_path / "model")
+    engine = Engine(Classifier.from_folder(folder), Metrics())
+    info = create_app(engine, check_manifest(folder)).test_client().get("/info").json
+    assert info["model"] == "finetuned_bert_model"
+    assert info["trained_on"] is None
+
+
+def test_a_model_of_fewer_tokens_than_reviews_have_is_refused():
+    short = DistilBertConfig(**CONFIG.to_diff_dict() | {"max_position_embeddings": 128})
+    with pytest.raises(InputError, match="reads 128 tokens at most: one that reads 512 is needed"):
+        legacy_model(Original(short).state_dict(), {"n_heads": 4})
 
 
 def test_a_tokenizer_of_another_vocabulary_is_refused(pickled, tmp_path):

@@ -250,3 +250,18 @@ def test_no_input_that_the_document_describes_or_forbids_breaks_it(service):
                 assert response.headers["content-type"][0].startswith("application/json")
 
             check()
+
+
+def test_the_service_imports_no_more_than_the_dockerfile_installs():
+    others = ["scikit-learn", "sklearn", "scipy", "pandas", "pyarrow", "datasets", "matplotlib",
+              "seaborn", "accelerate", "onnx", "onnxruntime", "nbformat", "psutil"]  # fmt: skip
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert not [name for name in others if f" {name}" in dockerfile]
+    code = f"""
+import importlib.util, sys
+sys.modules |= dict.fromkeys({others})
+spec = importlib.util.spec_from_file_location("script", "scripts/flask-deployment.py")
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+"""
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr

@@ -11,6 +11,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from utils import InputError
 from utils.attribution import explain
@@ -209,6 +210,7 @@ def test_metrics_count_requests_by_route_and_status(client):
     found = client.get("/metrics").text
     assert 'reviews_requests_total{route="/predict",status="200"} 1.0' in found
     assert 'reviews_requests_total{route="/predict",status="422"} 1.0' in found
+    assert client.get("/metrics").headers["Content-Type"] == CONTENT_TYPE_LATEST
 
 
 @pytest.mark.parametrize("debug", ["0", "1"])

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import torch
-from sklearn.pipeline import Pipeline
 
 from utils.hardware import device
 from utils.inference import Classifier, Prediction
 from utils.text import MAX_TOKENS, clean, head_tail
 
-STEPS = 50  # of integrated gradients; the completeness error says whether they are enough
+INTEGRATION_STEPS = (
+    50  # of integrated gradients; the completeness error says whether they are enough
+)
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,16 @@ def integrate(classifier: Classifier, text: str) -> tuple[list[Word], float]:
 
     gradients = LayerIntegratedGradients(difference, model.distilbert.embeddings)
     found, missing = gradients.attribute(
-        encoded.ids, empty, n_steps=STEPS, internal_batch_size=10, return_convergence_delta=True
+        encoded.ids,
+        empty,
+        n_steps=INTEGRATION_STEPS,
+        internal_batch_size=10,
+        return_convergence_delta=True,
     )
     with torch.inference_mode():
         gain = (difference(encoded.ids) - difference(empty)).item()
     words = encoded.words(found.sum(-1)[0, 1:-1].tolist())
     return words, abs(missing.item()) / max(abs(gain), 1e-6)
-
-
-def count_words(baseline: Pipeline, words: list[Word]) -> list[float]:
-    """The weight that the baseline gives each word alone, wherever it stands."""
-    vectorizer, regression = baseline
-    tokens = vectorizer.build_tokenizer()
-    weights = dict(zip(vectorizer.get_feature_names_out(), regression.coef_[0], strict=True))
-    return [
-        float(sum(weights.get(token, 0.0) for token in tokens(word.text.lower())))
-        for word in words
-    ]  # fmt: skip
 
 
 def without_words(words: list[Word], weights: list[float], push: int, count: int) -> str:

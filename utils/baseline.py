@@ -25,3 +25,11 @@ def choose_baseline(
         for strength, model in models.items()
     }
     return models[max(accuracy, key=accuracy.get)], accuracy
+
+
+def count_words(baseline: Pipeline, words: list[str]) -> list[float]:
+    """The weight that the baseline gives each word alone, wherever it stands."""
+    vectorizer, regression = baseline
+    tokens = vectorizer.build_tokenizer()
+    weights = dict(zip(vectorizer.get_feature_names_out(), regression.coef_[0], strict=True))
+    return [float(sum(weights.get(token, 0.0) for token in tokens(word.lower()))) for word in words]

@@ -27,6 +27,7 @@ def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) 
     Raises InputError where `folder` holds something else, which would be lost, or where it cannot
     be written.
     """
+    folder = folder.resolve()
     packed = folder.with_name(f"{folder.name}.zip")
     if packed.exists() and not folder.exists():
         raise InputError(f"{packed.name} exists and is not this export's: move it, or choose "
@@ -72,7 +73,6 @@ def write_model(
 
     Raises InputError as `export_model` does.
     """
-    folder = folder.resolve()
     check_replaceable(folder)
     for left_over in ("is_local", "local_files_only"):  # how we loaded it is nobody's concern
         tokenizer.init_kwargs.pop(left_over, None)

@@ -13,6 +13,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 from utils import InputError
 from utils.manifest import is_pointer
 from utils.model import LABELS, CustomHeadDistilBert, fold_head
+from utils.text import MAX_TOKENS
 
 # The only things that a file may name and get; each builds or describes a tensor, no more.
 ALLOWED = {
@@ -186,6 +187,10 @@ def legacy_model(
         id2label=LABELS,
         label2id={name: number for number, name in LABELS.items()},
     )
+    if positions < MAX_TOKENS:
+        raise InputError(
+            f"The model reads {positions} tokens at most: one that reads {MAX_TOKENS} is needed."
+        )
     stock = "pre_classifier.weight" in weights
     if not stock:
         for part in ("weight", "bias"):

@@ -48,8 +48,10 @@ def check_manifest(folder: Path) -> dict:
 def check_replaceable(folder: Path) -> None:
     """Raise InputError where writing an export as `folder` would delete anything else.
 
-    It may be absent, empty, or an earlier export without hidden files.
+    It may be absent, empty, or an earlier export without hidden files, in which nobody stands.
     """
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise InputError(f"{folder} is the folder you are in, or above it: name one to be made.")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:

@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from utils.attribution import explain
 from utils.hardware import precision
 from utils.service.engine import DeadlinePassed, Engine, Overloaded
-from utils.service.guard import MAX_BODY, Service, guard, key_check
+from utils.service.guard import MAX_BODY, QuietFlask, guard, key_check
 from utils.service.schemas import (
     MAX_CHARACTERS,
     MAX_ITEMS,
@@ -41,7 +41,7 @@ def create_app(
     Where the environment variable REVIEWS_API_KEY is set, /predict, /explain, /info and /metrics
     ask for it as a bearer token.
     """
-    app = Service(__name__, title="Movie review sentiment", version=_version(), docs_path=None)
+    app = QuietFlask(__name__, title="Movie review sentiment", version=_version(), docs_path=None)
     guard(app, engine)
     app.json.sort_keys = False
     classifier, metrics = engine.classifier, engine.metrics
@@ -123,10 +123,11 @@ def create_app(
     @app.output(InfoOut)
     @app.doc(summary="The model and the limits")
     def info():
+        run = manifest.get("run", {})  # a converted model has none
         return {
             "version": app.version,
-            "model": manifest["run"]["backbone"],
-            "trained_on": manifest["run"]["dataset"],
+            "model": run.get("backbone") or manifest["converted_from"]["file"],
+            "trained_on": run.get("dataset"),
             "labels": list(classifier.model.config.id2label.values()),
             "model_sha256": manifest["sha256"]["model.safetensors"],
             "precision": precision()[0],
@@ -143,7 +144,7 @@ def create_app(
     @protected
     @app.doc(summary="Counters, for Prometheus", hide=True)
     def counters():
-        return Response(generate_latest(metrics.registry), mimetype=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
     return app
 

@@ -30,7 +30,7 @@ HEADERS = {
 log = logging.getLogger("reviews")
 
 
-class Service(APIFlask):
+class QuietFlask(APIFlask):
     """A Flask application whose log of exceptions holds no review."""
 
     def log_exception(self, exc_info) -> None:

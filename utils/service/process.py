@@ -41,6 +41,7 @@ class Service:
                 return
             time.sleep(0.1)
         self.process.kill()
+        self.stop()
         raise InputError(f"The service did not start: {log.read_text()[before:]}")
 
     def stop(self) -> int:

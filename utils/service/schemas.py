@@ -95,7 +95,7 @@ class InfoOut(BaseModel):
 
     version: str
     model: str
-    trained_on: str
+    trained_on: str | None  # null where it was converted from a pickle, which does not say
     labels: list[str]
     model_sha256: str
     precision: str

@@ -241,8 +241,9 @@ function parse(source) {
 async function introduce() {
   try {
     const info = await ask("/info");
-    $("about").textContent = `${info.model}, trained on ${info.trained_on}; model `
-      + `${info.model_sha256.slice(0, 8)}, ${info.precision}`;
+    const data = info.trained_on ? `, trained on ${info.trained_on}` : "";
+    $("about").textContent = `${info.model}${data}; model ${info.model_sha256.slice(0, 8)}, `
+      + info.precision;
     $("key-form").hidden = true;
   } catch (error) {
     if (key) complain(error);
