@@ -31,7 +31,7 @@ from utils.inference import Classifier
 from utils.labels import STEP, rank_labels
 from utils.research import Research
 from utils.results import Run
-from utils.settings import set_up
+from utils.settings import Settings, set_up
 from utils.steps import PARTS
 from utils.training import load_trained
 
@@ -91,8 +91,9 @@ def main() -> None:
             found = evaluate_elsewhere(other, models, known)
             save(run, f"on_{other.name}", about | {"name": other.name} | found)
         save(run, "explanations", about | explanations(run, reviews, classifier, baseline, trained))
+        research = Research(replace(settings, seed=Settings.seed), reviews)  # whatever SEED is
         for number in range(PARTS["half"]):
-            Research(settings, reviews).train(STEP, ("half", number), score=False)
+            research.train(STEP, ("half", number), score=False)
         save(run, "labels", about | rank_labels(run, reviews))
     except InputError as error:
         sys.exit(f"error: {error}")

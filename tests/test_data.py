@@ -254,7 +254,7 @@ def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
 
 
 def test_without_the_hub_the_message_says_what_else_to_use(monkeypatch):
-    def load_dataset(_):
+    def load_dataset(*_, **__):
         raise ConnectionError("no route")
 
     monkeypatch.setattr(sources, "require_hub", lambda *_: None)

@@ -1,7 +1,9 @@
 """The research: pretraining further, soft labels, and students; and the evaluation's script."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -295,10 +297,13 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     assert row["labels"] == 100
     assert row["mean"] == result["test"]["metrics"]["accuracy"]["value"]
 
-    # Another test is another score; a step that was changed since is not built on.
-    other = load_reviews(replace(settings, test_size=100))
-    scored = json.loads(Research(settings, other).train("self_taught_gold", None, True).read_text())
+    # Another test is another score, where one is asked for.
+    other = Research(settings, load_reviews(replace(settings, test_size=100)))
+    other.train("self_taught_gold", None, score=False)
+    assert json.loads(path.read_text()) == result
+    scored = json.loads(other.train("self_taught_gold", None, score=True).read_text())
     assert scored["test"]["reviews"] == 100
+    # A step that was changed since is not built on, nor one that knew other reviews.
     monkeypatch.setitem(
         STEPS, "self_taught", Step({"epochs": 1}, "mlm", STEPS["self_taught"].teachers)
     )
@@ -307,6 +312,52 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     more = Research(replace(settings, labels=120), load_reviews(replace(settings, labels=120)))
     with pytest.raises(InputError, match="mlm with these settings first"):
         more.train("adapted", None, score=False)
+    changed = make_reviews(400, seed=9).assign(text=lambda frame: frame["text"] + " indeed")
+    changed.to_parquet(f"{settings.source}/train.parquet")
+    with pytest.raises(InputError, match="mlm with SEED=42 first"):
+        Research(settings, load_reviews(settings)).train("adapted", None, score=False)
+
+
+def test_weights_that_are_gone_are_asked_for_and_trained_again_to_the_same(
+    tiny_bert, with_unlabelled, tmp_path
+):
+    settings = replace(
+        with_unlabelled[0], backbone=str(tiny_bert), labels=100, artifacts=str(tmp_path / "made")
+    )
+    research = Research(settings, load_reviews(settings))
+    path = research.train("teacher", None, score=True)
+    before = json.loads(path.read_text())
+    shutil.rmtree(path.with_suffix(""))  # as in a clone, which has the results alone
+    with pytest.raises(InputError, match=r"run scripts/research.py teacher with its SEED"):
+        research.label("teacher", 10)
+    after = json.loads(research.train("teacher", None, score=False).read_text())
+    assert after | {"minutes": 0} == before | {"minutes": 0}
+    research.label("teacher", 10)
+
+
+def test_parts_have_one_seed_whatever_the_test(tiny_bert, with_unlabelled, tmp_path, monkeypatch):
+    settings = replace(
+        with_unlabelled[0], backbone=str(tiny_bert), labels=100, artifacts=str(tmp_path / "made")
+    )
+    path = Research(settings, load_reviews(settings)).train("short", ("half", 0), score=False)
+    assert not Run(path.with_suffix("")).find("evaluation")
+    small = replace(settings, test_size=20)
+    monkeypatch.setattr("utils.research.fine_tune", None)  # the test is nothing to them
+    assert Research(small, load_reviews(small)).train("short", ("half", 0), False) == path
+    other = Research(replace(settings, seed=43), load_reviews(settings))
+    with pytest.raises(InputError, match="SEED=42 only"):
+        other.train("short", ("half", 0), score=False)
+
+
+def test_where_no_review_without_a_label_is_left_this_is_said(with_unlabelled):
+    settings = replace(with_unlabelled[0], labels=400)
+    folder = Path(settings.source)
+    (folder / "unsup.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(InputError, match=r"unsup.parquet cannot be read"):
+        load_unlabelled(settings, load_reviews(settings))
+    (folder / "unsup.parquet").unlink()
+    with pytest.raises(InputError, match="lower LABELS, or put a file unsup"):
+        load_unlabelled(settings, load_reviews(settings))
 
 
 @pytest.mark.slow
@@ -330,7 +381,7 @@ def test_the_usual_way_is_compared_on_paired_answers(tmp_path, monkeypatch):
         }
         result = {"dataset": "IMDB", "train_reviews": 10, "validation_as_served": served}
         result["recipe"] = asdict(replace(Recipe(1e-4, seed=42), **STEPS[step].changes))
-        result["split_sha256"] = "the same"
+        result["training_sha256"] = "the same"
         (tmp_path / f"{step}-imdb-minilm-half0.json").write_text(json.dumps(result))
     monkeypatch.setattr(research_tables, "FOLDER", tmp_path)
     half = 1.96 * np.sqrt(3 - 10 * 0.1**2) / 10
@@ -338,9 +389,9 @@ def test_the_usual_way_is_compared_on_paired_answers(tmp_path, monkeypatch):
         f"| IMDB | 1 x 10 | 10 | the usual one | 80.0% | 90.0% | +10.0 ± {100 * half:.1f} points |"
     )
     assert research_tables.against_usual().splitlines()[2:] == [expected]
-    # What has no counterpart, trained on the same split, is left out.
+    # What has no counterpart, trained on the same reviews, is left out.
     path = tmp_path / "short-imdb-minilm-half0.json"
-    path.write_text(json.dumps(result | {"split_sha256": "another"}))
+    path.write_text(json.dumps(result | {"training_sha256": "another"}))
     assert len(research_tables.against_usual().splitlines()) == 2
     path.unlink()
     assert len(research_tables.against_usual().splitlines()) == 2

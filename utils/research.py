@@ -32,7 +32,7 @@ from utils.steps import (
 )
 from utils.teaching import against_teachers, label_softly, learnt_from, with_soft_labels
 from utils.trainer import make_trainer
-from utils.training import fine_tune, load_trained
+from utils.training import fine_tune, load_trained, trained_folder
 from utils.unlabelled import load_unlabelled
 
 
@@ -96,13 +96,15 @@ class Research:
     def result(self, step: str, seed: int, backbone: str | None = None) -> dict:
         """The result of a finished step.
 
-        Raises InputError where there is none, or where the step has been changed since.
+        Raises InputError where there is none, where the step has been changed since, or where it
+        was made from other reviews.
         """
         path = self.path(step, f"seed{seed}", backbone)
         result = json.loads(path.read_text()) if path.exists() else {}
-        if not result or not is_of(step, result):
+        if result.get("reviews_sha256") != self.reviews.reviews_sha256 or not is_of(step, result):
             raise InputError(
-                f"{path.name} is missing, or of an earlier recipe: run scripts/research.py {step} "
+                f"{path.name} is missing, or of an earlier recipe or other reviews: "
+                f"run scripts/research.py {step} "
                 f"with {f'BACKBONE={backbone} and ' if backbone else ''}SEED={seed} first."
             )
         return result
@@ -173,9 +175,13 @@ class Research:
         """Train or resume, score if asked to, and return the step's JSON, of its seed or part.
 
         `part`, such as ("half", 0), is what of the labels is held out, instead of the usual tenth.
+        Parts are compared with one seed, the usual one. A finished step is trained again where its
+        weights are gone, since others may start from them; a part's nobody needs.
         """
         step, reviews = STEPS[name], self.reviews
         if part:
+            if self.settings.seed != Settings.seed:
+                raise InputError(f"Halves and folds are compared with SEED={Settings.seed} only.")
             if step.teachers or step.start not in (None, MLM):
                 raise InputError(f"{name} learns from models that saw every label: hold none out.")
             kind, number = part
@@ -191,12 +197,13 @@ class Research:
         backbone = self.backbone(step)
         recipe = replace(Recipe(backbone.learning_rate, self.settings.seed), **step.changes)
         old = json.loads(path.read_text()) if path.exists() else {}
-        same = {"fingerprint": fingerprint(backbone, reviews, recipe),
-                "split_sha256": reviews.split_sha256}  # fmt: skip
-        known = old if same.items() <= old.items() else {}
+        key = fingerprint(backbone, reviews, recipe)
+        known = old if old.get("fingerprint") == key else {}
+        if score and known.get("split_sha256") != reviews.split_sha256:
+            known.pop("test", None)  # of other test reviews
         measured = ["validation_as_served", *(["against_teachers"] if step.teachers else []),
                     *(["test"] if score else [])]  # fmt: skip
-        if known.keys() >= set(measured):
+        if known.keys() >= set(measured) and (part or trained_folder(run, key).exists()):
             return path
         model = build_model(backbone, self.settings.seed)
         trainer = make_trainer(run, model, backbone, reviews, recipe)
@@ -204,6 +211,8 @@ class Research:
         trained = fine_tune(run, trainer, backbone, reviews, recipe, step=name, history=history)
         if known.get("model_sha256") != trained["model_sha256"]:
             known = {}  # what was measured is not of these weights
+        elif "test" in known:
+            trained["split_sha256"] = known["split_sha256"]  # TEST_SIZE may be another now
         result = {**known, **built_on(step), **trained}
         del result["training_loss"]
         classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)

@@ -173,11 +173,11 @@ def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-m
         for kind in ("half*", "fold*"):
             for step in ("short_usual", "short_random"):
                 theirs, ours = (
-                    {found["split_sha256"]: found
+                    {found["training_sha256"]: found
                      for found in results_of(name, dataset, kind, FOLDER)}
                     for name in (step, "short")
                 )  # fmt: skip
-                pairs = [[found, ours[split]] for split, found in theirs.items() if split in ours]
+                pairs = [[found, ours[key]] for key, found in theirs.items() if key in ours]
                 if pairs:
                     lines.append(_compared(step, pairs))
     return "\n".join(lines)

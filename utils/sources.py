@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pandas as pd
-from datasets import disable_progress_bars, load_dataset
+from datasets import Dataset, DatasetDict, disable_progress_bars, load_dataset
 
 from utils import InputError
 from utils.hub import HUB_DATASET, require_hub
@@ -57,16 +57,21 @@ def read_source(source: str) -> Source:
     )
 
 
-def _read_hub() -> Source:
+def load_hub(split: str | None = None) -> DatasetDict | Dataset:
+    """IMDB from the Hub; raises InputError that says why it did not come."""
     require_hub(HUB_DATASET, "SOURCE=embedded or a path")
     disable_progress_bars()  # widgets, in a notebook
     try:
-        data = load_dataset(HUB_DATASET)
+        return load_dataset(HUB_DATASET, split=split)
     except Exception as error:
         raise InputError(
             f"The Hub did not give {HUB_DATASET} ({type(error).__name__}: {str(error)[:200]}). "
             "Try again later, or use SOURCE=embedded or a path."
         ) from error
+
+
+def _read_hub() -> Source:
+    data = load_hub()
     train, test = (_checked(data[s].to_pandas(), f"{HUB_DATASET} {s}") for s in ("train", "test"))
     return Source("imdb", f"{HUB_DATASET} on the Hugging Face Hub", train, test)
 
@@ -97,27 +102,29 @@ def _read_embedded() -> Source:
 
 def _read_file(path: Path) -> pd.DataFrame:
     """One CSV or parquet file with `text` and `label`, or Kaggle's `review` and `sentiment`."""
+    frame = read_table(path)
+    names = {"review": "text", "sentiment": "label"}
+    names = {old: new for old, new in names.items() if new not in frame}
+    return _checked(frame.rename(columns=names), path.name)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV (every value as text) or parquet file; raises InputError where it cannot be read."""
     if not path.exists():
         raise InputError(f"{path.name} is missing from {path.parent.name}/.")
     try:
         if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        elif path.suffix == ".csv":
+            return pd.read_parquet(path)
+        if path.suffix == ".csv":
             # Everything as text, so that a review "NA" stays one and rows keep their numbers.
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        else:
-            raise InputError(f"{path.name}: give a .csv or .parquet file.")
-    except InputError:
-        raise
+            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{_bad_line(path)} is not UTF-8: save the file as UTF-8.") from error
     except Exception as error:  # pandas and pyarrow raise many kinds
         raise InputError(
             f"{path.name} cannot be read ({str(error)[:200]}): it may be cut short; get it again."
         ) from error
-    names = {"review": "text", "sentiment": "label"}
-    names = {old: new for old, new in names.items() if new not in frame}
-    return _checked(frame.rename(columns=names), path.name)
+    raise InputError(f"{path.name}: give a .csv or .parquet file.")
 
 
 def _bad_line(path: Path) -> str:
@@ -173,10 +180,14 @@ def _read_acl_folder(folder: Path) -> pd.DataFrame:
             number, _, rating = file.stem.rpartition("_")
             if not (number and rating.isdecimal()):
                 raise InputError(f"{folder.name}/{name}/{file.name}: the name is not ID_RATING.")
-            try:
-                text = file.read_text(encoding="utf-8")
-            except UnicodeDecodeError as error:
-                where = f"{folder.name}/{name}/{file.name}"
-                raise InputError(f"{where} is not UTF-8: unpack the archive again.") from error
-            rows.append({"text": text, "label": label, "rating": int(rating)})
+            rows.append({"text": read_text(file), "label": label, "rating": int(rating)})
     return _checked(pd.DataFrame(rows), folder.name)
+
+
+def read_text(file: Path) -> str:
+    """A text file of aclImdb; raises InputError where it is not UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        where = "/".join(file.parts[-3:])
+        raise InputError(f"{where} is not UTF-8: unpack the archive again.") from error

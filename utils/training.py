@@ -148,20 +148,25 @@ def remove_checkpoints(folder: Path) -> None:
         shutil.rmtree(old)
 
 
+def trained_folder(run: Run, key: str) -> Path:
+    """Where the model of a finished training is kept, by its fingerprint."""
+    return run.folder / "checkpoints" / key / "model"
+
+
 def load_trained(run: Run, **expected) -> tuple[Classifier, dict]:
     """The model that notebook 03 trained, ready to predict, and its result.
 
-    Raises InputError that names the notebook, where there is none, or where its result does not
-    hold the `expected` values, such as `training_sha256` and `seed`.
+    Raises InputError that names the notebook, or the step of the research, where there is none, or
+    where its result does not hold the `expected` values, such as `training_sha256` and `seed`.
     """
+    gone = f"The weights of {run.name} are not here (only its results are committed): "
+    if run.folder.parent.name == "research" and not any(run.folder.glob("checkpoints/*/model")):
+        step = run.name.split("-")[0]
+        raise InputError(f"{gone}run scripts/research.py {step} with its SEED and BACKBONE again.")
     result = run.load("training", **expected)
-    folder = run.folder / "checkpoints" / result["fingerprint"] / "model"
+    folder = trained_folder(run, result["fingerprint"])
     if not folder.exists():
-        raise InputError(
-            f"The weights of {run.name} are not here (only its results are committed): run "
-            "notebooks/03_fine_tuning.ipynb first or, of a step of the research, delete "
-            f"{run.name}.json and run scripts/research.py with it again."
-        )
+        raise InputError(f"{gone}run notebooks/03_fine_tuning.ipynb first.")
     kind = CustomHeadDistilBert
     if AutoConfig.from_pretrained(folder, local_files_only=True).model_type == "mpnet":
         kind = MPNetForSequenceClassification  # the research's teacher

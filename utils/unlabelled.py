@@ -6,12 +6,11 @@ import re
 from pathlib import Path
 
 import pandas as pd
-from datasets import load_dataset
 
 from utils import InputError
 from utils.data import Reviews, ordered
-from utils.hub import HUB_DATASET
 from utils.settings import Settings, resolve_path
+from utils.sources import load_hub, read_table, read_text
 from utils.text import clean
 
 FILES = ("unsup.parquet", "unsupervised.parquet")  # beside train.parquet
@@ -22,7 +21,8 @@ def load_unlabelled(settings: Settings, reviews: Reviews) -> tuple[pd.DataFrame,
 
     These are the source's own unlabelled reviews, where it has any, and its training reviews
     beyond the label budget, whose labels are not looked at. Left out is what stands in the test
-    or in the budget, or twice, also where only case, spaces, markup or punctuation differ.
+    or in the budget, or twice, also where only case, spaces, markup or punctuation differ. Raises
+    InputError where none is left, or they cannot be read.
     """
     texts = _texts(settings.source)
     frame = pd.concat([reviews.unused[["text"]], pd.DataFrame({"text": texts})])
@@ -40,6 +40,11 @@ def load_unlabelled(settings: Settings, reviews: Reviews) -> tuple[pd.DataFrame,
     for name, dropped in drops.items():
         counts[name] = int((kept & dropped).sum())
         kept &= ~dropped
+    if not kept.any():
+        raise InputError(
+            "No review without a label is left to learn from: lower LABELS, or put a file "
+            f"{FILES[0]} with the column 'text' beside train.parquet."
+        )
     return frame[kept].reset_index(drop=True), counts
 
 
@@ -56,16 +61,16 @@ def _key(text: str) -> str:
 
 def _texts(source: str) -> list[str]:
     if source == "hub":
-        return load_dataset(HUB_DATASET, split="unsupervised")["text"]
+        return load_hub("unsupervised")["text"]
     folder = resolve_path(source)
     for file in FILES:
         if (folder / file).exists():
-            frame = pd.read_parquet(folder / file)
+            frame = read_table(folder / file)
             if "text" not in frame:
                 raise InputError(f"{file} has no column 'text'.")
-            texts = frame["text"].dropna().tolist()
+            texts = [text for text in frame["text"] if isinstance(text, str)]
             break
     else:
         files = sorted(Path(folder, "train", "unsup").glob("[!.]*.txt"))
-        texts = [path.read_text(encoding="utf-8") for path in files]
+        texts = [read_text(path) for path in files]
     return [text for text in texts if clean(text)]
