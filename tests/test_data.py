@@ -609,3 +609,24 @@ def test_folds_are_disjoint_tenths_of_the_budget_that_share_no_film(tmp_path):
         assert set(fold.validation["label"]) == {0, 1}
     assert len({fold.split_sha256 for fold in folds}) == 10
     assert len({fold.training_sha256 for fold in folds}) == 10
+
+
+def test_imdb_with_another_test_than_the_official_one_is_called_so(tmp_path, monkeypatch):
+    train, test = make_reviews(300, seed=0), make_reviews(100, seed=1)
+    everything = pd.concat([train, test])
+    parts = {
+        "official": (train, test),
+        "another": (everything[everything.index % 4 > 0], everything[::4]),
+    }
+    for name, frames in parts.items():
+        (tmp_path / name).mkdir()
+        as_parquet(tmp_path / name, *frames)
+    everything.to_csv(tmp_path / "one_file.csv", index=False)
+    official = load(str(tmp_path / "official"), 100)
+    monkeypatch.setattr(data, "IMDB", official.reviews_sha256)
+    monkeypatch.setattr(data, "IMDB_TEST", data._hash(data._keys(data.ordered(test))))
+    monkeypatch.setattr(data, "KNOWN", {official.reviews_sha256: ("imdb", "IMDB")})
+    assert load(str(tmp_path / "official"), 100).title == "IMDB"
+    for other in ("another", "one_file.csv"):
+        found = load(str(tmp_path / other), 100)
+        assert (found.name, found.title) == ("imdb-resplit", "IMDB, split anew")

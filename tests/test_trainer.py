@@ -1,13 +1,16 @@
 """The Trainer's batches, its learning rate of each layer, and its averaged weights."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from conftest import interrupt_halfway, trainer_in
+from transformers import TrainingArguments
 
 from utils.recipe import Recipe
 from utils.results import Run
-from utils.trainer import ShuffledBatches, WeightAveraging
+from utils.trainer import ShuffledBatches, WeightAveraging, training_arguments
 from utils.training import fine_tune, load_trained, validation_accuracy
 
 LENGTHS = np.random.default_rng(0).integers(10, 500, 1610).tolist()
@@ -112,6 +115,20 @@ def test_interrupted_averaging_resumes_to_the_same_weights(backbone, reviews, tm
     assert resumed["model_sha256"] == expected["model_sha256"]
 
 
+def test_a_save_that_is_killed_leaves_no_weights_to_resume_from(tmp_path, monkeypatch):
+    def killed(weights, path):
+        path.write_bytes(b"half of th")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("utils.trainer.save_file", killed)
+    averaging = WeightAveraging(0.9)
+    averaging.last = {"weight": torch.ones(2)}
+    state = SimpleNamespace(global_step=5, is_world_process_zero=True)
+    with pytest.raises(KeyboardInterrupt):
+        averaging.on_save(SimpleNamespace(output_dir=tmp_path), state, None)
+    assert not (tmp_path / "checkpoint-5" / WeightAveraging.FILE).exists()
+
+
 def test_the_usual_way_is_that_of_the_usual_notebook(backbone, reviews, tmp_path):
     recipe = Recipe(learning_rate=1e-3, seed=0, usual=True)
     trainer = trainer_in(Run(tmp_path / "run"), backbone, reviews, recipe)
@@ -120,3 +137,15 @@ def test_the_usual_way_is_that_of_the_usual_notebook(backbone, reviews, tmp_path
     batches = [batch["attention_mask"].sum(-1).tolist() for batch in trainer.get_train_dataloader()]
     spread = np.mean([max(lengths) - min(lengths) for lengths in batches[:-1]])
     assert spread > 15  # of lengths from 6 to 37
+
+
+def test_of_several_gpus_one_is_used_so_that_batches_stay_as_large(tmp_path, monkeypatch):
+    set_up = TrainingArguments.__post_init__
+
+    def with_two_gpus(arguments):
+        set_up(arguments)
+        arguments._n_gpu = 2
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", with_two_gpus)
+    values = {"output_dir": str(tmp_path), "per_device_train_batch_size": 16}
+    assert training_arguments(**values).train_batch_size == 16

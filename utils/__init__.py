@@ -3,7 +3,7 @@
 `attention` -> `hardware`, `hub`, `settings`, `results`, `manifest` -> `text` -> `sources` -> `draw`
 -> `data` -> `unlabelled` -> `model`, `bert`, `mpnet` -> `backbone` -> `inference` -> `attribution`
 -> `tables`, `scoring`, `folders` -> `timing`, `recipe`, `steps` -> `trainer` -> `training` ->
-`adapt`, `teaching`, `evaluation` -> `baseline`, `calibration`, `failures`, `pairs`, `labels` ->
+`adapt`, `evaluation` -> `teaching`, `baseline`, `calibration`, `failures`, `pairs`, `labels` ->
 `figures`, `evaluation_figures` -> `agreement` -> `research_scores` -> `research`, `research_tables`
 -> `ladder` -> `research_figures` -> `card` -> `export` -> `onnx`, `legacy` -> `benchmark`,
 `engines`, `benchmark_report`, `benchmark_figures`, `scale` -> `service`.

@@ -9,7 +9,6 @@ from torch.nn.functional import cross_entropy
 from transformers import (
     DataCollatorForLanguageModeling,
     DistilBertForMaskedLM,
-    TrainingArguments,
     set_seed,
 )
 from transformers.modeling_outputs import MaskedLMOutput
@@ -21,7 +20,7 @@ from utils.hardware import attention, device, keep_freed_memory, versions
 from utils.recipe import fingerprint_of
 from utils.text import tokenize
 from utils.timing import TextProgress, minutes_spent
-from utils.trainer import FineTuner, common_arguments
+from utils.trainer import FineTuner, training_arguments
 from utils.training import RESULT, checkpoint_to_resume, keep_model, remove_checkpoints
 from utils.unlabelled import hash_of
 
@@ -84,7 +83,7 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
     data = Dataset.from_dict({"input_ids": ids, "length": [len(row) for row in ids]})
     trainer = FineTuner(
         model=model,
-        args=TrainingArguments(
+        args=training_arguments(
             output_dir=str(folder),
             seed=seed,
             num_train_epochs=EPOCHS,
@@ -97,7 +96,6 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
             eval_steps=500,
             save_steps=250,
             logging_steps=50,
-            **common_arguments(),
         ),
         train_dataset=data.select(range(held_out, len(data))),
         eval_dataset=data.select(range(held_out)),

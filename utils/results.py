@@ -16,14 +16,10 @@ from utils.settings import Settings, resolve_path
 
 # Which notebook makes which result: named when the result is missing.
 MADE_BY = {
-    "data": "01_data_exploration",
     "baseline": "02_baseline",
     "training": "03_fine_tuning",
     "predictions": "04_evaluation",
     "evaluation": "04_evaluation",
-    "calibration": "04_evaluation",
-    "failures": "04_evaluation",
-    "export": "05_export",
 }
 
 

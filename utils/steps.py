@@ -44,7 +44,6 @@ STEPS = {
     "short_fast": Step({**SHORT, "learning_rate": 2e-4}),
     "short_fast_averaged": Step({**SHORT, "learning_rate": 2e-4, "averaging": 0.99}),
     "short_fast_layers": Step({**SHORT, "learning_rate": 2e-4, "layer_decay": 0.8}),
-    "short_long_to_short": Step({**SHORT, "shuffled": False}),
     "short_random": Step({**SHORT, "grouped": False}),
     "short_usual": Step({**SHORT, "usual": True}),
     "short_head": Step({**SHORT, "tail": False}),

@@ -8,7 +8,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from utils.data import SMALL_TEST
-from utils.hardware import device
+from utils.hardware import device, processes
 from utils.inference import Classifier
 
 MANY_MINUTES = 20
@@ -74,7 +74,7 @@ def estimate_minutes(trainer: Trainer, test_texts: list[str]) -> dict[str, float
         if step > 0:
             tokens, seconds = tokens + batch["input_ids"].numel(), seconds + _since(started)
     model.zero_grad()
-    epoch = seconds / tokens * sum(trainer.train_dataset["length"])
+    epoch = seconds / tokens * sum(trainer.train_dataset["length"]) / processes()
 
     classifier = Classifier(model, trainer.data_collator.tokenizer)
     sample = test_texts[:: max(1, len(test_texts) // 96)]

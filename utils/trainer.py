@@ -27,7 +27,7 @@ from utils.data import Reviews
 from utils.hardware import device, keep_freed_memory, precision, processes
 from utils.model import CustomHeadDistilBert
 from utils.recipe import Recipe, fingerprint
-from utils.results import Run
+from utils.results import Run, write
 from utils.text import tokenize
 from utils.timing import TextProgress
 
@@ -132,7 +132,7 @@ class WeightAveraging(TrainerCallback):
     def on_save(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
-            save_file(self.last, checkpoint / self.FILE)
+            write(checkpoint / self.FILE, lambda file: save_file(self.last, file))
 
 
 def as_dataset(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame, recipe: Recipe) -> Dataset:
@@ -149,9 +149,9 @@ def as_dataset(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame, recipe: 
     return Dataset.from_dict({**columns, "labels": labels})
 
 
-def common_arguments() -> dict:
-    """TrainingArguments of every training here, as the processor takes them."""
-    return dict(
+def training_arguments(**values) -> TrainingArguments:
+    """The arguments of a training here: as the processor takes them, and `values`."""
+    usual = dict(
         optim="adamw_torch_fused",
         train_sampling_strategy="group_by_length",
         bf16=precision()[0] == "bf16",
@@ -162,6 +162,10 @@ def common_arguments() -> dict:
         disable_tqdm=True,
         report_to="none",
     )
+    arguments = TrainingArguments(**(usual | values))
+    # Of several GPUs one is used by each process: Trainer would take a whole batch for each.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def make_trainer(
@@ -182,7 +186,7 @@ def make_trainer(
         raise InputError(f"Batches of {recipe.batch_size} cannot be shared evenly by {processes()} "
                          "processes: start 2, 4, 8 or 16.")  # fmt: skip
     keep_freed_memory()
-    values = common_arguments() | dict(
+    values = dict(
         output_dir=str(run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)),
         seed=recipe.seed,
         num_train_epochs=recipe.epochs,
@@ -209,7 +213,7 @@ def make_trainer(
     callbacks = [WeightAveraging(recipe.averaging)] if recipe.averaging else []
     trainer = FineTuner(
         model=model,
-        args=TrainingArguments(**{**values, **changes}),
+        args=training_arguments(**values | changes),
         train_dataset=as_dataset(backbone.tokenizer, reviews.train, recipe),
         eval_dataset=as_dataset(backbone.tokenizer, reviews.validation, recipe),
         data_collator=DataCollatorWithPadding(backbone.tokenizer),

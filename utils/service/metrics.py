@@ -24,5 +24,7 @@ class Metrics:
             "batch_texts", "Texts in a batch", buckets=(1, 2, 4, 8, 16, 32, 64, 128), **own
         )
         self.tokens = Counter("tokens", "Tokens that were computed", **own)
-        self.refused = Counter("refused", "Requests refused because the queue was full", **own)
+        self.refused = Counter(
+            "refused", "Requests refused because too many were at work, or too much waited", **own
+        )
         self.dropped = Counter("dropped_texts", "Texts dropped: late, or their client gone", **own)
