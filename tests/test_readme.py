@@ -15,6 +15,7 @@ from utils import ladder, research_tables, scale
 from utils.benchmark import FOLDER
 from utils.benchmark_report import summary, table
 from utils.evaluation import METRICS, said
+from utils.markdown import markdown_table
 from utils.service import report
 from utils.settings import ROOT
 
@@ -30,54 +31,43 @@ def result(run: str, name: str) -> dict:
 
 def results_table() -> str:
     """One row a run and model: the four metrics with their intervals."""
-    lines = [
-        "| test reviews | model | accuracy | precision | recall | F1 |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for run in RUNS:
         found = result(run, "evaluation")
         data = f"{found['dataset']}, {found['model']['reviews']:,}"
         for name, key in (("**fine-tuned**", "model"), ("TF-IDF baseline", "baseline")):
-            cells = []
-            for metric in METRICS:
-                value = found[key]["metrics"][metric]
-                low, high = value["interval"]
-                cells.append(f"{value['value']:.3f} [{low:.3f}, {high:.3f}]")
-            lines.append(f"| {data} | {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            cells = (said(found[key]["metrics"][metric], ".3f") for metric in METRICS)
+            rows.append([data, name, *cells])
+    head = "test reviews", "model", "accuracy", "precision", "recall", "F1"
+    return markdown_table(head, rows)
 
 
 def minutes_table() -> str:
     """One row a run: measured minutes, and on what."""
-    lines = [
-        "| run | training | predicting the test | precision | processor |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for run in RUNS:
         trained, predicted = result(run, "training"), result(run, "predictions")
         reviews = result(run, "evaluation")["model"]["reviews"]
-        lines.append(
-            f"| {trained['dataset']} | {trained['minutes']:.0f} min | "
-            f"{predicted['minutes']:.1f} min ({reviews:,} reviews) | "
-            f"{trained['versions']['precision']} | {trained['versions']['processor']} |"
+        times = (
+            f"{trained['minutes']:.0f} min",
+            f"{predicted['minutes']:.1f} min ({reviews:,} reviews)",
         )
-    return "\n".join(lines)
+        made_on = trained["versions"]["precision"], trained["versions"]["processor"]
+        rows.append([trained["dataset"], *times, *made_on])
+    return markdown_table(
+        ("run", "training", "predicting the test", "precision", "processor"), rows
+    )
 
 
 def copies_table() -> str:
     """What other ways of running each run's model lose on validation."""
-    lines = [
-        "| run | way of running the model | accuracy | labels that differ | size |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for run in RUNS:
         found, onnx = result(run, "agreement"), result(run, "onnx")
         size, name = onnx["megabytes"], result(run, "training")["dataset"]
         full = size["model.safetensors"]
         reviews, ours = found["pipeline"]["reviews"], found["pipeline"]["our_accuracy"]
-        lines.append(
-            f"| {name} | our inference, fp32 | {ours:.1%} | | {size['model.safetensors']:.0f} MB |"
-        )
+        rows.append([name, "our inference, fp32", f"{ours:.1%}", "", f"{full:.0f} MB"])
         bf16 = [("our inference, bf16", found["bf16"], full)] if "bf16" in found else []
         for title, copy, megabytes in (
             *bf16,
@@ -86,10 +76,9 @@ def copies_table() -> str:
             ("ONNX, int8", onnx["int8"], size["model_int8.onnx"]),
         ):
             flips = f"{copy['label_flips']} of {reviews}"
-            lines.append(
-                f"| {name} | {title} | {copy['accuracy']:.1%} | {flips} | {megabytes:.0f} MB |"
-            )
-    return "\n".join(lines)
+            rows.append([name, title, f"{copy['accuracy']:.1%}", flips, f"{megabytes:.0f} MB"])
+    head = "run", "way of running the model", "accuracy", "labels that differ", "size"
+    return markdown_table(head, rows)
 
 
 def evaluation_table() -> str:
@@ -146,17 +135,15 @@ def evaluation_table() -> str:
         return rows
 
     columns = {result(run, "training")["dataset"]: of(run) for run in RUNS}
-    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    for name in next(iter(columns.values())):
-        lines.append(f"| {name} | {' | '.join(found[name] for found in columns.values())} |")
-    return "\n".join(lines)
+    names = next(iter(columns.values()))
+    rows = ([name, *(found[name] for found in columns.values())] for name in names)
+    return markdown_table(["", *columns], rows)
 
 
 def ladder_table() -> str:
     """The research's steps, as notebook 07 shows them."""
     frame = ladder.ladder_table(ladder.ladder())
-    lines = [f"| {' | '.join(frame)} |", "|---" * frame.shape[1] + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in frame.itertuples(index=False))])
+    return markdown_table(frame, frame.itertuples(index=False))
 
 
 def tables() -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.benchmark import FOLDER, review_lengths
+from utils.markdown import markdown_table
 
 AIMS = {"22M": 12, "66M": 8, "predicting": 4}  # times the usual recipe, or the pipeline
 
@@ -46,29 +47,22 @@ def summary() -> str:
     ours = next(name for name in rows if name.startswith("ours"))
     compared["predicting, 22M parameters"] = [*list(rows.items())[:1], (ours, rows[ours])]
     lines = [
-        "| | the usual way | reviews/s | ours | times | our peak memory |",
-        "|---|---|---|---|---|---|",
-    ]
-    for what, ((name, usual), *_, (_, found)) in compared.items():
-        lines.append(
-            f"| {what} | {name} | {usual['reviews_per_second']:.1f} "
-            f"| {found['reviews_per_second']:.1f} | {found['times_the_first']:.1f} "
-            f"| {found['peak_gib']:.1f} GiB |"
-        )
-    return "\n".join([*lines, "", _where(training)])
+        [what, name, f"{usual['reviews_per_second']:.1f}", f"{found['reviews_per_second']:.1f}",
+         f"{found['times_the_first']:.1f}", f"{found['peak_gib']:.1f} GiB"]
+        for what, ((name, usual), *_, (_, found)) in compared.items()
+    ]  # fmt: skip
+    head = "", "the usual way", "reviews/s", "ours", "times", "our peak memory"
+    return "\n".join([markdown_table(head, lines), "", _where(training)])
 
 
 def _training(result: dict) -> list[str]:
-    lines = ["| parameters | training | reviews/s | times | share of the peak | peak memory |"]
-    lines.append("|---|---|---|---|---|---|")
-    for size, part in result["sizes"].items():
-        for name, row in part["rows"].items():
-            lines.append(
-                f"| {size} | {name} | {row['reviews_per_second']:.1f} | "
-                f"{row['times_the_first']:.1f} | {row['share_of_peak']:.0%} | "
-                f"{row['peak_gib']:.1f} GiB |"
-            )
-    lines.append("")
+    rows = [
+        [size, name, f"{row['reviews_per_second']:.1f}", f"{row['times_the_first']:.1f}",
+         f"{row['share_of_peak']:.0%}", f"{row['peak_gib']:.1f} GiB"]
+        for size, part in result["sizes"].items() for name, row in part["rows"].items()
+    ]  # fmt: skip
+    head = "parameters", "training", "reviews/s", "times", "share of the peak", "peak memory"
+    lines = [markdown_table(head, rows), ""]
     for size, part in result["sizes"].items():
         ours = list(part["rows"].values())[-1]
         needed = ours["share_of_peak"] * AIMS[size] / ours["times_the_first"]
@@ -79,21 +73,20 @@ def _training(result: dict) -> list[str]:
 
 
 def _inference(result: dict) -> list[str]:
-    lines = [
-        "| predicting | reviews/s | times | share of the peak | one review: p50, p95 | peak memory "
-        "| weights | labels that differ | accuracy |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, row in result["rows"].items():
         same = row["agreement"]
         share = "" if row["share_of_peak"] is None else f"{row['share_of_peak']:.0%}"
         accuracy = f"{same['accuracy']:.1%}" if result["is_imdb"] else "not measured"
-        lines.append(
-            f"| {name} | {row['reviews_per_second']:.1f} | {row['times_the_first']:.1f} | {share} "
-            f"| {row['milliseconds']['p50']:.0f}, {row['milliseconds']['p95']:.0f} ms "
-            f"| {row['peak_gib']:.1f} GiB | {row['megabytes']} MB "
-            f"| {same['label_flips']} of {same['reviews']} | {accuracy} |"
-        )
+        rows.append([
+            name, f"{row['reviews_per_second']:.1f}", f"{row['times_the_first']:.1f}", share,
+            f"{row['milliseconds']['p50']:.0f}, {row['milliseconds']['p95']:.0f} ms",
+            f"{row['peak_gib']:.1f} GiB", f"{row['megabytes']} MB",
+            f"{same['label_flips']} of {same['reviews']}", accuracy,
+        ])  # fmt: skip
+    head = ("predicting", "reviews/s", "times", "share of the peak", "one review: p50, p95",
+            "peak memory", "weights", "labels that differ", "accuracy")  # fmt: skip
+    lines = [markdown_table(head, rows)]
     lines += ["", f"Labels that differ from fp32's: {result['agreement_on']}."]
     (ours,) = (row for name, row in result["rows"].items() if name.startswith("ours"))
     needed = ours["share_of_peak"] * AIMS["predicting"] / ours["times_the_first"]
@@ -107,11 +100,12 @@ def _inference(result: dict) -> list[str]:
 def _growth(result: dict) -> list[str]:
     parts = result["seconds_a_review"]
     lengths = list(parts["training"])
-    lines = [f"| milliseconds a review of | {' | '.join(lengths)} tokens |"]
-    lines.append("|---" * (len(lengths) + 1) + "|")
-    for name, by_length in parts.items():
-        cells = " | ".join(f"{1000 * by_length[length]:.0f}" for length in lengths)
-        lines.append(f"| {name} | {cells} |")
+    rows = [
+        [name, *(f"{1000 * by_length[length]:.0f}" for length in lengths)]
+        for name, by_length in parts.items()
+    ]
+    head = ["milliseconds a review of", *lengths[:-1], f"{lengths[-1]} tokens"]
+    lines = [markdown_table(head, rows)]
     peak = list(result["peak_gflops"].values())[-1]
     for name, reviews, what in (
         ("training", 3 * 3600, "IMDB's 3,600 training reviews, three times"),
@@ -131,11 +125,11 @@ def _growth(result: dict) -> list[str]:
 
 
 def _tried(result: dict) -> list[str]:
-    lines = ["| tried | reviews/s | first use |", "|---|---|---|"]
-    for name, row in result["rows"].items():
-        lines.append(
-            f"| {name} | {row['reviews_per_second']:.1f} | {row['warm_up_seconds']:.0f} s |"
-        )
+    rows = [
+        [name, f"{row['reviews_per_second']:.1f}", f"{row['warm_up_seconds']:.0f} s"]
+        for name, row in result["rows"].items()
+    ]
+    lines = [markdown_table(("tried", "reviews/s", "first use"), rows)]
     for name, shares in result["profiles"].items():
         most = list(shares.items())[:5]
         found = ", ".join(f"`{key.removeprefix('aten::').removeprefix('_')}` {share:.0%}"

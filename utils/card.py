@@ -4,6 +4,8 @@ import re
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from utils.evaluation import said
+from utils.markdown import markdown_table
 from utils.results import Run
 
 # What is known of the data and the weights that a run may be made from: their name on the Hub and
@@ -159,19 +161,15 @@ def _eval_results(run: Run, dataset: str, evaluation: dict | None) -> dict:
 def _results(evaluation: dict | None) -> str:
     if evaluation is None:
         return "Not measured for these weights: run notebook 04."
-    lines = [
+    about = (
         f"On {evaluation['model']['reviews']:,} test reviews; in brackets the 95% bootstrap "
-        "interval. The baseline is TF-IDF with logistic regression on the same labels.\n",
-        "| metric | this model | baseline |",
-        "|---|---|---|",
+        "interval. The baseline is TF-IDF with logistic regression on the same labels.\n\n"
+    )
+    rows = [
+        [name, said(metric, ".3f"), said(evaluation["baseline"]["metrics"][name], ".3f")]
+        for name, metric in evaluation["model"]["metrics"].items()
     ]
-    for name, metric in evaluation["model"]["metrics"].items():
-        cells = [
-            "{value:.3f} [{0:.3f}, {1:.3f}]".format(*m["interval"], value=m["value"])
-            for m in (metric, evaluation["baseline"]["metrics"][name])
-        ]
-        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
-    return "\n".join(lines)
+    return about + markdown_table(("metric", "this model", "baseline"), rows)
 
 
 def _calibration(found: dict | None) -> str:

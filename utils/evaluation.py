@@ -86,10 +86,11 @@ def report(labels: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5
     }
 
 
-def said(found: dict) -> str:
-    """A `share`, or a `value`, with its interval, as text."""
+def said(found: dict, form: str = ".1%") -> str:
+    """A `share`, or a `value`, with its interval, as text; each number as `form` says."""
     value = found["share"] if "share" in found else found["value"]
-    return "{:.1%} [{:.1%}, {:.1%}]".format(value, *found["interval"])
+    value, low, high = (format(number, form) for number in (value, *found["interval"]))
+    return f"{value} [{low}, {high}]"
 
 
 def paired_interval(gain: float, differ: int, total: int) -> list[float]:
@@ -197,12 +198,7 @@ def worst_errors(reviews: Reviews, probabilities: np.ndarray, count: int) -> pd.
 def table(columns: dict[str, dict]) -> pd.DataFrame:
     """The four metrics of some reports, a column each, as `value [interval]`."""
     rows = {
-        name: {
-            column: "{value:.3f} [{0:.3f}, {1:.3f}]".format(
-                *found["metrics"][name]["interval"], value=found["metrics"][name]["value"]
-            )
-            for column, found in columns.items()
-        }
+        name: {column: said(found["metrics"][name], ".3f") for column, found in columns.items()}
         for name in METRICS
     }
     return pd.DataFrame.from_dict(rows, orient="index")

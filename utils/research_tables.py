@@ -2,22 +2,21 @@
 
 import json
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import ttest_rel
 
 from utils.evaluation import paired_interval, said, share
+from utils.markdown import markdown_table
 from utils.results import Run
 from utils.settings import ROOT, Settings
 from utils.steps import STEPS, Step, describe, is_of, recipe_of, result_name, step_of
 
 FOLDER = ROOT / "artifacts" / "research"
-STUDENTS = (
-    "| step | seed | what is done | answers as its teachers do | divergence, nats "
-    "| farther than the nearest by |",
-    "|---" * 6 + "|",
-)
+STUDENTS = ("step", "seed", "what is done", "answers as its teachers do", "divergence, nats",
+            "farther than the nearest by")  # fmt: skip
 
 
 def read(folder: Path, pattern: str) -> list[dict]:
@@ -55,9 +54,9 @@ def cross_validated(dataset: str = "imdb-minilm") -> str:
         cells += [", ".join(f"{value:.1%}" for value in accuracy)]
         cells += [said(share(round(mean * reviews), reviews))]
         cells += [f"{np.mean([epoch['loss'] for epoch in last]):.3f}"]
-        rows.append((earlier, len(results), mean, f"| {' | '.join(cells)} |"))
-    head = "| recipe | order of batches | folds | accuracy of each | mean, 95% interval | loss |"
-    return "\n".join([head, "|---" * 6 + "|", *(row for *_, row in sorted(rows))])
+        rows.append((earlier, len(results), mean, cells))
+    head = "recipe", "order of batches", "folds", "accuracy of each", "mean, 95% interval", "loss"
+    return markdown_table(head, (cells for *_, cells in sorted(rows)))
 
 
 def by_epoch(dataset: str = "imdb-minilm") -> str:
@@ -95,10 +94,7 @@ def scored(run: str = "imdb-minilm") -> str:
         if result["fingerprint"] != trained["fingerprint"]:
             found.setdefault(describe(recipe_of(result), step), []).append((result, result["test"]))
     found[next(iter(found))].append((trained, main.load("evaluation")["model"]))
-    lines = [
-        "| recipe | seed | precision | epochs on validation | kept | test accuracy | F1 |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     for recipe, rows in found.items():
         values: dict[str, dict[int, float]] = {"accuracy": {}, "f1": {}}
         for result, test in sorted(rows, key=lambda row: row[0]["recipe"]["seed"]):
@@ -109,13 +105,14 @@ def scored(run: str = "imdb-minilm") -> str:
                 cells.append(f"{value:.4f} [{low:.3f}, {high:.3f}]")
             epochs = ", ".join(f"{epoch['accuracy']:.1%}" for epoch in result["validation"])
             about = [recipe, result["recipe"]["seed"], result["versions"]["precision"], epochs]
-            lines.append(f"| {' | '.join(map(str, [*about, result['kept_epoch'], *cells]))} |")
+            lines.append([*about, result["kept_epoch"], *cells])
         if len(values["accuracy"]) > 1:
             of_seeds = [list(by_seed.values()) for by_seed in values.values()]
             spread = [f"{np.mean(x):.4f} ± {np.std(x, ddof=1):.4f}" for x in of_seeds]
             seeds = f"mean ± s.d. of {len(of_seeds[0])} seeds"
-            lines.append(f"| {recipe} | {seeds} | | | | {' | '.join(spread)} |")
-    return "\n".join(lines)
+            lines.append([recipe, seeds, "", "", "", *spread])
+    head = "recipe", "seed", "precision", "epochs on validation", "kept", "test accuracy", "F1"
+    return markdown_table(head, lines)
 
 
 def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
@@ -130,8 +127,7 @@ def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
             if found := result.get("against_teachers"):
                 row = np.array(found["divergences"]), step, result
                 groups.setdefault((made.teachers, made.unlabelled), []).append(row)
-    lines = [line for rows in groups.values() for line in _by_distance(rows)]
-    return "\n".join([*STUDENTS, *lines])
+    return markdown_table(STUDENTS, chain(*map(_by_distance, groups.values())))
 
 
 def tried_on_gpu(folder: Path = FOLDER / "gpu") -> str:
@@ -140,10 +136,10 @@ def tried_on_gpu(folder: Path = FOLDER / "gpu") -> str:
     for path in sorted(folder.glob("taught*.json")):
         result = json.loads(path.read_text())
         rows.append((np.array(result["against_teachers"]["divergences"]), path.stem, result))
-    return "\n".join([*STUDENTS, *_by_distance(rows)])
+    return markdown_table(STUDENTS, _by_distance(rows))
 
 
-def _by_distance(rows: list[tuple[np.ndarray, str, dict]]) -> list[str]:
+def _by_distance(rows: list[tuple[np.ndarray, str, dict]]) -> list[list]:
     rows = sorted(rows, key=lambda row: -row[0].mean())
     nearest, lines = rows[-1][0], []
     for own, name, result in rows:
@@ -154,7 +150,7 @@ def _by_distance(rows: list[tuple[np.ndarray, str, dict]]) -> list[str]:
         if own is not nearest:
             low, high = ttest_rel(own, nearest).confidence_interval()
             cells[-1] = f"{(own - nearest).mean():.4f} [{low:.4f}, {high:.4f}]"
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        lines.append(cells)
     return lines
 
 
@@ -164,11 +160,7 @@ def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-m
     The interval is of paired answers: where two models differ on a review, exactly one is right.
     It does not know what another seed would have changed.
     """
-    lines = [
-        "| reviews | trained on | validated on | way of training | its accuracy | ours "
-        "| ours is better by, 95% interval |",
-        "|---" * 7 + "|",
-    ]
+    lines = []
     for dataset in datasets:
         for kind in ("half*", "fold*"):
             for step in ("short_usual", "short_random"):
@@ -180,10 +172,12 @@ def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-m
                 pairs = [[found, ours[key]] for key, found in theirs.items() if key in ours]
                 if pairs:
                     lines.append(_compared(step, pairs))
-    return "\n".join(lines)
+    head = ("reviews", "trained on", "validated on", "way of training", "its accuracy", "ours",
+            "ours is better by, 95% interval")  # fmt: skip
+    return markdown_table(head, lines)
 
 
-def _compared(step: str, pairs: list[list[dict]]) -> str:
+def _compared(step: str, pairs: list[list[dict]]) -> list[str]:
     served = [[result["validation_as_served"] for result in pair] for pair in pairs]
     answers = [[np.array(x["probabilities"]) >= 0.5 for x in pair] for pair in served]
     reviews = sum(len(theirs) for theirs, _ in answers)
@@ -193,8 +187,7 @@ def _compared(step: str, pairs: list[list[dict]]) -> str:
     gain = (right[1] - right[0]) / reviews
     half = paired_interval(gain, differ, reviews)[1] - gain
     way = {"short_usual": "the usual one", "short_random": "ours, but in random order"}[step]
-    return (
-        f"| {pairs[0][0]['dataset']} | {len(pairs)} x {pairs[0][0]['train_reviews']:,} "
-        f"| {reviews:,} | {way} | {right[0] / reviews:.1%} | {right[1] / reviews:.1%} "
-        f"| {100 * gain:+.1f} ± {100 * half:.1f} points |"
-    )
+    trained_on = f"{len(pairs)} x {pairs[0][0]['train_reviews']:,}"
+    accuracies = [f"{value / reviews:.1%}" for value in right]
+    return [pairs[0][0]["dataset"], trained_on, f"{reviews:,}", way, *accuracies,
+            f"{100 * gain:+.1f} ± {100 * half:.1f} points"]  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from utils import InputError
 from utils.folders import label_folder, on_ray
 from utils.inference import Classifier
+from utils.markdown import markdown_table
 from utils.scoring import label_file
 from utils.text import tokenize
 
@@ -67,30 +68,26 @@ def seconds_of_stages(model: Path, file: Path, target: Path) -> dict[str, float]
 
 def table(result: dict) -> str:
     """What was measured and what it makes of 100 million reviews, as Markdown."""
-    lines = ["| workers, one thread each | reviews | seconds | of them to start | reviews/s then |"]
-    lines.append("|---|---|---|---|---|")
-    working = []
+    rows, working = [], []
     for actors, found in result["by_workers"].items():
         working.append(found["all"] - found["start"])
         speed = result["reviews"] / working[-1]
-        lines.append(
-            f"| {actors} | {result['reviews']:,} | {found['all']:,.0f} | {found['start']:.0f} "
-            f"| {speed:.1f} |"
-        )
+        rows.append([actors, f"{result['reviews']:,}", f"{found['all']:,.0f}",
+                     f"{found['start']:.0f}", f"{speed:.1f}"])  # fmt: skip
+    head = "workers, one thread each", "reviews", "seconds", "of them to start", "reviews/s then"
     one, two = working
-    lines += ["", f"Two workers are {one / two:.2f} times as fast as one, once started.", ""]
-    lines += [f"| machines of two cores | hours for {MANY:,} reviews | the last file | read |"]
-    lines.append("|---|---|---|---|")
+    lines = [markdown_table(head, rows), ""]
+    lines += [f"Two workers are {one / two:.2f} times as fast as one, once started.", ""]
     speed = result["reviews"] / two
-    rows = result["reviews"] / result["files"]
+    in_a_file, rows = result["reviews"] / result["files"], []
     for machines in MACHINES:
         hours = MANY / (speed * machines) / 3600
-        last = 2 * rows / speed  # all others idle, at worst, while one labels a whole file
+        last = 2 * in_a_file / speed  # all others idle, at worst, while one labels a whole file
         megabytes = machines * speed * result["bytes_a_review"] / 1e6
-        lines.append(
-            f"| {machines} | {hours:,.0f} | + {last:.0f} s at most | {megabytes:.2g} MB/s |"
-        )
-    milliseconds = {name: 1000 * took / rows for name, took in result["stages"].items()}
+        rows.append([machines, f"{hours:,.0f}", f"+ {last:.0f} s at most", f"{megabytes:.2g} MB/s"])
+    head = "machines of two cores", f"hours for {MANY:,} reviews", "the last file", "read"
+    lines.append(markdown_table(head, rows))
+    milliseconds = {name: 1000 * took / in_a_file for name, took in result["stages"].items()}
     whole, tokenising = milliseconds["whole"], milliseconds["tokenising"]
     lines += [
         "",

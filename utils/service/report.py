@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from utils.figures import GREY, OURS
+from utils.markdown import markdown_table
 
 REFUSALS = ("429", "503")
 NAMES = {"naive": ("naive route", GREY), "ours": ("this service", OURS)}
@@ -48,22 +49,20 @@ def figure(result: dict) -> Figure:
 
 def table(result: dict) -> str:
     """The clients' rows, then what overload and recovery showed, as Markdown."""
-    lines = [
-        "| clients | service | answers/s | p50 | p95 | p99 | refused | failed | wrong |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for count in result["clients"]["ours"]:
         for name, (title, _) in NAMES.items():
-            lines.append(_row(count, title, result["clients"][name][count]))
+            rows.append(_row(count, title, result["clients"][name][count]))
     over = result["overload"]
     title = f"this service at {over['times_capacity']} times its capacity"
-    lines.append(_row(f"{over['arrivals_per_second']:.0f} a second", title, over))
-    lines.append(_row("8", "this service, right after that", result["recovery"]))
+    rows.append(_row(f"{over['arrivals_per_second']:.0f} a second", title, over))
+    rows.append(_row("8", "this service, right after that", result["recovery"]))
     outcomes = ", ".join(f"{count:,} times {status}" for status, count in over["outcomes"].items())
     first, last = over["memory_gib"]
     versions = result["versions"]
+    head = ("clients", "service", "answers/s", "p50", "p95", "p99", "refused", "failed", "wrong")
     return "\n".join([
-        *lines,
+        markdown_table(head, rows),
         "",
         f"At 32 clients {result['throughput_ratio']:.1f} times the naive route's answers. Without "
         f"HTTP the engine, with 32 texts waiting at all times, predicts "
@@ -79,11 +78,9 @@ def table(result: dict) -> str:
     ])  # fmt: skip
 
 
-def _row(count: str, title: str, row: dict) -> str:
+def _row(count: str, title: str, row: dict) -> list:
     refused = sum(row["outcomes"].get(status, 0) for status in REFUSALS)
     failed = sum(row["outcomes"].values()) - row["outcomes"].get("200", 0) - refused
-    times = " | ".join(f"{row[key]:,.0f} ms" for key in ("p50_ms", "p95_ms", "p99_ms"))
-    return (
-        f"| {count} | {title} | {row['per_second']:.1f} | {times} | {refused:,} | {failed:,} "
-        f"| {row['wrong']} |"
-    )
+    times = [f"{row[key]:,.0f} ms" for key in ("p50_ms", "p95_ms", "p99_ms")]
+    return [count, title, f"{row['per_second']:.1f}", *times, f"{refused:,}", f"{failed:,}",
+            row["wrong"]]  # fmt: skip
