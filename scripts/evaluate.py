@@ -28,7 +28,7 @@ from utils.data import Reviews, load_reviews
 from utils.evaluation import evaluate_elsewhere, mcnemar, share, worst_errors
 from utils.hardware import versions
 from utils.inference import Classifier
-from utils.labels import STEP, rank_labels
+from utils.labels import rank_labels
 from utils.research import Research
 from utils.results import Run
 from utils.settings import Settings, set_up
@@ -92,9 +92,9 @@ def main() -> None:
             save(run, f"on_{other.name}", about | {"name": other.name} | found)
         save(run, "explanations", about | explanations(run, reviews, classifier, baseline, trained))
         research = Research(replace(settings, seed=Settings.seed), reviews)  # whatever SEED is
-        for number in range(PARTS["half"]):
-            research.train(STEP, ("half", number), score=False)
-        save(run, "labels", about | rank_labels(run, reviews))
+        halves = [research.train("short", ("half", number), score=False)
+                  for number in range(PARTS["half"])]  # fmt: skip
+        save(run, "labels", about | rank_labels(halves, reviews))
     except InputError as error:
         sys.exit(f"error: {error}")
 
