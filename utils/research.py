@@ -199,8 +199,8 @@ class Research:
         old = json.loads(path.read_text()) if path.exists() else {}
         key = fingerprint(backbone, reviews, recipe)
         known = old if old.get("fingerprint") == key else {}
-        if score and known.get("split_sha256") != reviews.split_sha256:
-            known.pop("test", None)  # of other test reviews
+        if score and known.get("split_sha256") != reviews.split_sha256:  # scored on other reviews
+            known = {k: v for k, v in known.items() if k not in ("test", "split_sha256")}
         measured = ["validation_as_served", *(["against_teachers"] if step.teachers else []),
                     *(["test"] if score else [])]  # fmt: skip
         if known.keys() >= set(measured) and (part or trained_folder(run, key).exists()):
@@ -211,9 +211,7 @@ class Research:
         trained = fine_tune(run, trainer, backbone, reviews, recipe, step=name, history=history)
         if known.get("model_sha256") != trained["model_sha256"]:
             known = {}  # what was measured is not of these weights
-        elif "test" in known:
-            trained["split_sha256"] = known["split_sha256"]  # TEST_SIZE may be another now
-        result = {**known, **built_on(step), **trained}
+        result = {**built_on(step), **trained, **known}
         del result["training_loss"]
         classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)
         found = classifier.probabilities(reviews.validation["text"].tolist())
