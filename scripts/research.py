@@ -5,7 +5,8 @@ Example: SOURCE=path/to/imdb BACKBONE=minilm python scripts/research.py short --
 What is to be compared is cross-validated inside the label budget first: --halves tells more for its
 time, the models of --folds learn from more labels. What is worth it is then trained with a seed
 or several (SEED) and scored on the test (--score). A step that learns from another's labels says
-which is to be run before it. Everything resumes.
+which is to be run before it. Everything resumes; what is finished is not repeated, unless its
+weights are gone.
 """
 
 import argparse
@@ -36,11 +37,13 @@ def main() -> None:
     parser.add_argument("steps", choices=[TFIDF, MLM, *STEPS], nargs="+")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--halves", action="store_true", help="train twice, on either half, validate on the other"
+        "--halves",
+        action="store_true",
+        help="train twice, on either half, validate on the other; with SEED=42",
     )
     how.add_argument(
         "--folds", type=int, choices=range(10), nargs="+", default=[], metavar="FOLD",
-        help="0 to 9: train once for each, with that tenth of the labels as validation",
+        help="0 to 9: train once for each, that tenth of the labels is validation; with SEED=42",
     )  # fmt: skip
     how.add_argument("--score", action="store_true", help="predict the test too")
     how.add_argument(

@@ -326,12 +326,44 @@ def test_weights_that_are_gone_are_asked_for_and_trained_again_to_the_same(
     )
     research = Research(settings, load_reviews(settings))
     path = research.train("teacher", None, score=True)
-    before = json.loads(path.read_text())
-    shutil.rmtree(path.with_suffix(""))  # as in a clone, which has the results alone
-    with pytest.raises(InputError, match=r"run scripts/research.py teacher with its SEED"):
+    run, before = Run(path.with_suffix("")), json.loads(path.read_text())
+    shutil.rmtree(run.folder)  # as in a clone, which has the results alone
+    with pytest.raises(InputError, match=r"run scripts/research.py teacher with SEED=42 first"):
         research.label("teacher", 10)
     assert json.loads(research.train("teacher", None, score=False).read_text()) == before
-    research.label("teacher", 10)
+    labels = research.label("teacher", 10)
+    # A score asked for leaves all that the card needs; its numbers are those of before.
+    assert not run.find("evaluation")
+    again = json.loads(research.train("teacher", None, score=True).read_text())
+    assert again["test"] == before["test"]
+    assert run.find("evaluation", model_sha256=before["model_sha256"])
+    # A result of other weights is made anew from those that are here.
+    path.write_text(json.dumps(before | {"model_sha256": "of another machine"}))
+    with pytest.raises(InputError, match="or of another training"):
+        research.label("teacher", 10)
+    anew = json.loads(research.train("teacher", None, score=False).read_text())
+    assert anew["model_sha256"] == before["model_sha256"]
+    assert "test" not in anew
+    # What is labelled needs no weights.
+    shutil.rmtree(run.folder)
+    assert research.label("teacher", 10) == labels
+
+
+def test_a_step_made_with_another_split_of_the_same_reviews_is_not_built_on(
+    tiny_bert, with_unlabelled, tmp_path
+):
+    settings = replace(
+        with_unlabelled[0], backbone=str(tiny_bert), labels=100, artifacts=str(tmp_path / "made")
+    )
+    Research(settings, load_reviews(settings)).train("teacher", None, score=False)
+    train, test = (
+        pd.read_parquet(f"{settings.source}/{split}.parquet") for split in ("train", "test")
+    )
+    both = pd.concat([train, test]).sample(frac=1, random_state=0)
+    both[:400].to_parquet(f"{settings.source}/train.parquet")
+    both[400:].to_parquet(f"{settings.source}/test.parquet")
+    with pytest.raises(InputError, match="teacher with SEED=42 first"):
+        Research(settings, load_reviews(settings)).label("teacher", 10)
 
 
 def test_parts_have_one_seed_whatever_the_test(tiny_bert, with_unlabelled, tmp_path, monkeypatch):

@@ -8,9 +8,8 @@ from utils.hardware import device
 from utils.inference import Classifier, Prediction
 from utils.text import MAX_TOKENS, clean, head_tail
 
-INTEGRATION_STEPS = (
-    50  # of integrated gradients; the completeness error says whether they are enough
-)
+# Of integrated gradients; the completeness error says whether they are enough.
+INTEGRATION_STEPS = 50
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from utils.hardware import attention, device, keep_freed_memory, precision
 from utils.model import CustomHeadDistilBert
 from utils.settings import ROOT
 from utils.text import MAX_TOKENS
+from utils.trainer import on_one_gpu
 
 FOLDER = ROOT / "artifacts" / "benchmark"
 SIZES = {
@@ -193,19 +194,21 @@ def train(size: str, way: Training, lengths: list[int]) -> dict:
     longest = sorted(lengths, reverse=True)[: BATCH[size]]
     tokenizer = AutoTokenizer.from_pretrained(RELEASED, local_files_only=True)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=1,
-            per_device_train_batch_size=BATCH[size],
-            train_sampling_strategy="sequential",  # the lengths come in random order
-            bf16=way.bf16,
-            torch_compile=way.compile,
-            use_cpu=device().type == "cpu",
-            dataloader_pin_memory=device().type == "cuda",
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-            report_to="none",
+        arguments = on_one_gpu(
+            TrainingArguments(
+                output_dir=folder,
+                num_train_epochs=1,
+                per_device_train_batch_size=BATCH[size],
+                train_sampling_strategy="sequential",  # the lengths come in random order
+                bf16=way.bf16,
+                torch_compile=way.compile,
+                use_cpu=device().type == "cpu",
+                dataloader_pin_memory=device().type == "cuda",
+                save_strategy="no",
+                logging_strategy="no",
+                disable_tqdm=True,
+                report_to="none",
+            )
         )
         warm_up, timed = (
             Trainer(
@@ -226,4 +229,4 @@ def random_reviews(lengths: list[int]) -> Dataset:
     draw = np.random.default_rng(0)
     ids = [draw.integers(1000, VOCABULARY, length).tolist() for length in lengths]
     labels = [row % 2 for row in range(len(ids))]
-    return Dataset.from_dict({"input_ids": ids, "length": lengths, "labels": labels})
+    return Dataset.from_dict({"input_ids": ids, "labels": labels})

@@ -59,7 +59,7 @@ def release_model(run: Run, classifier: Classifier, trained: dict, folder: Path 
     """
     stock = fold_head(classifier.model, temperature_of(run, trained)).half()
     card = model_card(run, trained, "artifacts/model", half=True)
-    return write_model(stock, classifier.tokenizer, card, _about(trained), folder)
+    return write_model(stock, classifier.tokenizer, card, _about(trained), folder.resolve())
 
 
 def write_model(

