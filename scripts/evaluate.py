@@ -58,7 +58,7 @@ def main() -> None:
                              "requirements-evaluate.txt, as make evaluate does.")  # fmt: skip
         settings = set_up()
         reviews = load_reviews(settings)
-        other = load_reviews(replace(settings, source=arguments.also)) if arguments.also else None
+        other = load_others(settings, arguments.also) if arguments.also else None
         if other and other.reviews_sha256 == reviews.reviews_sha256:
             raise InputError(f"--also {arguments.also}: these are the reviews of SOURCE.")
         run = Run.of(settings, reviews.name)
@@ -97,6 +97,14 @@ def main() -> None:
         save(run, "labels", about | rank_labels(halves, reviews))
     except InputError as error:
         sys.exit(f"error: {error}")
+
+
+def load_others(settings: Settings, source: str) -> Reviews:
+    """Other reviews, split with as many labels as ours; TEST_SIZE is of ours alone."""
+    try:
+        return load_reviews(replace(settings, source=source, test_size="auto"))
+    except InputError as error:
+        raise InputError(f"--also {source}: {error}") from error
 
 
 def save(run: Run, name: str, result: dict) -> None:

@@ -156,5 +156,6 @@ def settings(backbone: Path, source: Path, folder: Path) -> dict:
         "source": source,
         "backbone": backbone,
         "labels": 100,
+        "test_size": 150,
         "artifacts": folder / "artifacts",
     }
