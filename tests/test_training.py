@@ -159,7 +159,7 @@ def test_committed_results_without_weights_ask_for_the_notebook(trained, tmp_pat
     _, result = trained
     fresh = Run(tmp_path / "fresh-clone")
     fresh.save("training", result)
-    with pytest.raises(InputError, match=r"only its results are committed.*03_fine_tuning"):
+    with pytest.raises(InputError, match=r"only results are committed.*03_fine_tuning"):
         load_trained(fresh)
 
 
