@@ -30,7 +30,7 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
     for row, (name, value) in enumerate(references.items()):
         axes.axvline(value, color="#555555", ls=("--", ":")[row % 2], lw=1, label=name, zorder=0)
     if references:
-        axes.legend(loc="lower left", fontsize=8)
+        axes.legend(loc="upper right", fontsize=8, frameon=True, framealpha=1, edgecolor="none")
     seeds = [f", {row['test']['seeds']} seeds" if row["test"]["seeds"] > 1 else ", 1 seed"
              for row in rows]  # fmt: skip
     names = [f"{row['rung']}: {row['step']}{count}" for row, count in zip(rows, seeds, strict=True)]
