@@ -114,8 +114,6 @@ class Research:
         path = self.path(step, f"seed{seed}", backbone)
         result = json.loads(path.read_text()) if path.exists() else {}
         teachers = STEPS[step].teachers if step in STEPS else ()
-        for teacher in teachers:
-            self.result(teacher[0], teacher[2], teacher[1])
         same = {"reviews_sha256": self.reviews.reviews_sha256}
         if "training_sha256" in result and not teachers:  # of a student it is of soft labels, too
             same["training_sha256"] = self.reviews.training_sha256
@@ -125,6 +123,8 @@ class Research:
                 f"run scripts/research.py {step} "
                 f"with {f'BACKBONE={backbone} and ' if backbone else ''}SEED={seed} first."
             )
+        for name, kind, number in teachers:
+            self.result(name, number, kind)
         return result
 
     def trained(self, step: str) -> tuple[Classifier, dict]:
