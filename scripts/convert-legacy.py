@@ -60,7 +60,7 @@ def main() -> None:
         model = legacy_model(tensors, configuration, arguments.heads)
         tokenizer = read_tokenizer(arguments.tokenizer, model.config.vocab_size)
         digest = sha256(arguments.file)
-        name, folder = arguments.file.name, arguments.output.resolve()
+        name, folder = arguments.file.name, arguments.output
         card = CARD.format(name=name, sha256=digest, folder=folder.name)
         about = {"converted_from": {"file": name, "sha256": digest}, "versions": versions()}
         folder = write_model(model, tokenizer, card, about, folder)

@@ -59,7 +59,7 @@ def release_model(run: Run, classifier: Classifier, trained: dict, folder: Path 
     """
     stock = fold_head(classifier.model, temperature_of(run, trained)).half()
     card = model_card(run, trained, "artifacts/model", half=True)
-    return write_model(stock, classifier.tokenizer, card, _about(trained), folder.resolve())
+    return write_model(stock, classifier.tokenizer, card, _about(trained), folder)
 
 
 def write_model(
@@ -73,6 +73,7 @@ def write_model(
 
     Raises InputError as `export_model` does.
     """
+    folder = folder.resolve()
     check_replaceable(folder)
     for left_over in ("is_local", "local_files_only"):  # how we loaded it is nobody's concern
         tokenizer.init_kwargs.pop(left_over, None)

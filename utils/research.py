@@ -85,15 +85,13 @@ class Research:
     def label(self, step: str, count: int) -> Path:
         """Label reviews that have none with the model of a step, unless that is done."""
         texts, counts = load_unlabelled(self.settings, self.reviews)
-        path = self.path(step, f"seed{self.settings.seed}")
-        path = path.with_name(f"{path.stem}-labels.npz")
-        teacher = {path: self.result(step, self.settings.seed)["model_sha256"]}
+        path, model_sha256 = self.labels_of(step, self.settings.seed)
         with suppress(InputError):
-            soft_labels(texts, slice(0, min(count, len(texts))), teacher)
+            soft_labels(texts, slice(0, min(count, len(texts))), {path: model_sha256})
             if path.with_suffix(".json").exists():
                 return path.with_suffix(".json")
-        classifier, trained = self.trained(step)
-        about = {"unlabelled": counts, "model_sha256": trained["model_sha256"]}
+        classifier, _ = self.trained(step)
+        about = {"unlabelled": counts, "model_sha256": model_sha256}
         labelled = label_softly(classifier, texts, count, path, about)
         result = {
             **self.reviews.provenance,
@@ -123,8 +121,8 @@ class Research:
                 f"run scripts/research.py {step} "
                 f"with {f'BACKBONE={backbone} and ' if backbone else ''}SEED={seed} first."
             )
-        for name, kind, number in teachers:
-            self.result(name, number, kind)
+        for name, teachers_backbone, teachers_seed in teachers:
+            self.result(name, teachers_seed, teachers_backbone)
         return result
 
     def trained(self, step: str) -> tuple[Classifier, dict]:
@@ -188,14 +186,15 @@ class Research:
         soft = f" ({reviews.softly_labelled:,})" if step.teachers else ""
         return [*earlier, f"{name}: {describe(recipe, replace(step, start=None))}{soft}"]
 
+    def labels_of(self, step: str, seed: int, backbone: str | None = None) -> tuple[Path, str]:
+        """The file of a step's labels, and the hash of the model they must be of."""
+        path = self.path(step, f"seed{seed}", backbone)
+        model_sha256 = self.result(step, seed, backbone)["model_sha256"]
+        return path.with_name(f"{path.stem}-labels.npz"), model_sha256
+
     def teachers(self, step: Step) -> dict[Path, str]:
-        """The files of its teachers' labels, each with the hash of the model they must be of."""
-        found = {}
-        for teacher, backbone, seed in step.teachers:
-            path = self.path(teacher, f"seed{seed}", backbone)
-            model_sha256 = self.result(teacher, seed, backbone)["model_sha256"]
-            found[path.with_name(f"{path.stem}-labels.npz")] = model_sha256
-        return found
+        """The same of each of its teachers."""
+        return dict(self.labels_of(name, seed, backbone) for name, backbone, seed in step.teachers)
 
     def train(self, name: str, part: tuple[str, int] | None, score: bool) -> Path:
         """Train or resume, score if asked to, and return the step's JSON, of its seed or part.
