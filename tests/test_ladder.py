@@ -7,7 +7,7 @@ import pytest
 from conftest import run_script
 
 from utils.evaluation import share
-from utils.ladder import ladder, ladder_table, learning_curve, worth
+from utils.ladder import ladder, ladder_table, learning_curve, learning_curve_table, worth
 from utils.recipe import Recipe
 from utils.research_figures import ladder as ladder_figure
 from utils.research_figures import learning_curve as learning_curve_figure
@@ -134,6 +134,10 @@ def test_a_learning_curve_joins_the_budgets_and_says_what_labels_are_worth(tmp_p
     curves = learning_curve(("plain", "adapted"), folder=tmp_path)
     assert [row["labels"] for row in curves["plain"]] == [500, 4000]
     assert list(curves) == ["TF-IDF", "plain"]
+    shown = learning_curve_table(curves)
+    assert shown["labels"].tolist() == ["500", "1,000", "4,000"]
+    assert shown["plain"].tolist()[1] == ""
+    assert shown["TF-IDF"].tolist()[1].startswith("0.8400 [")
     assert worth(curves["TF-IDF"], 0.82) == round(500 * 2**0.5)
     assert worth(curves["TF-IDF"], 0.90) is None
     title = learning_curve_figure(curves).axes[0].get_title(loc="left")

@@ -146,6 +146,12 @@ def ladder_table() -> str:
     return markdown_table(frame, frame.itertuples(index=False))
 
 
+def learning_curve_table() -> str:
+    """The curve of notebook 07."""
+    frame = ladder.learning_curve_table(ladder.learning_curve())
+    return markdown_table(frame, frame.itertuples(index=False))
+
+
 def tables() -> dict[str, str]:
     """Each table by the name that its place is marked with."""
     return {
@@ -156,6 +162,7 @@ def tables() -> dict[str, str]:
         "students": research_tables.students(),
         "gpu": research_tables.tried_on_gpu(),
         "ladder": ladder_table(),
+        "curve": learning_curve_table(),
         "usual": research_tables.against_usual(),
         "minutes": minutes_table(),
         "copies": copies_table(),

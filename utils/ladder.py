@@ -26,6 +26,7 @@ RUNGS = {
     ),
     TEACHERS_RUNG: ("teacher",),
 }  # fmt: skip
+CURVE = ("plain", "adapted")  # steps that are trained on fewer labels, too
 VALIDATED = {"half": "halves", "seed": "seeds"}
 # Test accuracy on IMDB with all of its 25,000 labels, as others published it.
 REFERENCES = {
@@ -67,7 +68,7 @@ def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDE
 
 
 def learning_curve(
-    steps: tuple[str, ...], run: str = "imdb-minilm", folder: Path = FOLDER
+    steps: tuple[str, ...] = CURVE, run: str = "imdb-minilm", folder: Path = FOLDER
 ) -> dict[str, list[dict]]:
     """Test accuracy of TF-IDF and of some steps with each label budget that was scored."""
     found = {}
@@ -82,6 +83,17 @@ def learning_curve(
         if rows:
             found["TF-IDF" if step == TFIDF else step] = rows
     return found
+
+
+def learning_curve_table(curves: dict[str, list[dict]]) -> pd.DataFrame:
+    """The learning curve as a table to be read: one row a budget, one column a step."""
+    tests = {
+        (row["labels"], name): _said_test(row) for name, rows in curves.items() for row in rows
+    }
+    return pd.DataFrame(
+        {"labels": f"{labels:,}", **{name: tests.get((labels, name), "") for name in curves}}
+        for labels in sorted({labels for labels, _ in tests})
+    )
 
 
 def worth(curve: list[dict], accuracy: float) -> int | None:
@@ -102,25 +114,27 @@ def ladder_table(rows: list[dict]) -> pd.DataFrame:
     def percent(found: dict | None) -> str:
         return "" if found is None else f"{said(found)}, {found['trainings']}"
 
-    def test(found: dict | None) -> str:
-        if found is None:
-            return ""
-        spread = "" if found["spread"] is None else f" ± {found['spread']:.4f}"
-        low, high = found["interval"]
-        seeds = "1 seed" if found["seeds"] == 1 else f"{found['seeds']} seeds"
-        return f"{found['mean']:.4f}{spread} [{low:.3f}, {high:.3f}], {seeds}"
-
     return pd.DataFrame(
         {
             "rung": row["rung"],
             "step": row["step"],
             "what is done": row["recipe"],
             **{f"validation, by {name}": percent(row[kind]) for kind, name in VALIDATED.items()},
-            "test accuracy": test(row["test"]),
+            "test accuracy": _said_test(row["test"]),
             "minutes": "" if row["minutes"] is None else f"{row['minutes']:.0f}",
         }
         for row in rows
     )
+
+
+def _said_test(found: dict | None) -> str:
+    """A test accuracy as text: the mean, the seeds' spread, the interval, and how many seeds."""
+    if found is None:
+        return ""
+    spread = "" if found["spread"] is None else f" ± {found['spread']:.4f}"
+    low, high = found["interval"]
+    seeds = "1 seed" if found["seeds"] == 1 else f"{found['seeds']} seeds"
+    return f"{found['mean']:.4f}{spread} [{low:.3f}, {high:.3f}], {seeds}"
 
 
 def _validation(results: list[dict], disjoint: bool) -> dict | None:
