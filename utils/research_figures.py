@@ -67,7 +67,10 @@ def learning_curve(curves: dict[str, list[dict]]) -> Figure:
     if len(rows) == 1:
         return figure
     if same:
-        axes.set_title(f"{first['labels']:,} labels do for “{name}” as {same:,} do for {words}")
+        about = float(f"{same:.2g}")  # it is read off between two points
+        axes.set_title(
+            f"{first['labels']:,} labels do for “{name}” as about {about:,.0f} for {words}"
+        )
     elif first["mean"] > counted[-1]["mean"]:
         most = counted[-1]["labels"]
         axes.set_title(f"{first['labels']:,} labels do more for “{name}” than {most:,} for {words}")
