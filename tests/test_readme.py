@@ -140,15 +140,8 @@ def evaluation_table() -> str:
     return markdown_table(["", *columns], rows)
 
 
-def ladder_table() -> str:
-    """The research's steps, as notebook 07 shows them."""
-    frame = ladder.ladder_table(ladder.ladder())
-    return markdown_table(frame, frame.itertuples(index=False))
-
-
-def learning_curve_table() -> str:
-    """The curve of notebook 07."""
-    frame = ladder.learning_curve_table(ladder.learning_curve())
+def of_frame(frame: pd.DataFrame) -> str:
+    """A table of notebook 07."""
     return markdown_table(frame, frame.itertuples(index=False))
 
 
@@ -161,9 +154,10 @@ def tables() -> dict[str, str]:
         "epochs": research_tables.by_epoch(),
         "students": research_tables.students(),
         "gpu": research_tables.tried_on_gpu(),
-        "ladder": ladder_table(),
-        "curve": learning_curve_table(),
-        "usual": research_tables.against_usual(),
+        "ladder": of_frame(ladder.ladder_table(ladder.ladder())),
+        "curve": of_frame(ladder.learning_curve_table(ladder.learning_curve())),
+        "usual": research_tables.against_ours(("short_usual", "short_random")),
+        "finetuning": research_tables.against_ours(ladder.RUNGS[ladder.FINE_TUNING]),
         "minutes": minutes_table(),
         "copies": copies_table(),
         "evaluation": evaluation_table(),

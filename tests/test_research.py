@@ -400,7 +400,7 @@ def test_a_step_that_needs_another_says_which(tiny_bert, with_unlabelled, tmp_pa
     assert "Traceback" not in found.stderr
 
 
-def test_the_usual_way_is_compared_on_paired_answers(tmp_path, monkeypatch):
+def test_ways_of_training_are_compared_on_paired_answers(tmp_path, monkeypatch):
     """Ten reviews, of which the two differ on three: ours is right on two of these."""
     labels = np.array([1] * 10)
     usual, ours = np.full(10, 0.9), np.full(10, 0.9)
@@ -416,13 +416,13 @@ def test_the_usual_way_is_compared_on_paired_answers(tmp_path, monkeypatch):
         (tmp_path / f"{step}-imdb-minilm-half0.json").write_text(json.dumps(result))
     monkeypatch.setattr(research_tables, "FOLDER", tmp_path)
     half = 1.96 * np.sqrt(3 - 10 * 0.1**2) / 10
-    expected = (
-        f"| IMDB | 1 x 10 | 10 | the usual one | 80.0% | 90.0% | +10.0 ± {100 * half:.1f} points |"
-    )
-    assert research_tables.against_usual().splitlines()[2:] == [expected]
+    ways = ("short_usual", "short_random")  # of the second there is no result
+    (row,) = research_tables.against_ours(ways).splitlines()[2:]
+    assert row.startswith("| IMDB | 1 x 10 | 10 | learning rate 0.0001, 256 tokens, in the usual")
+    assert row.endswith(f"| 80.0% | 90.0% | +10.0 ± {100 * half:.1f} points |")
     # What has no counterpart, trained on the same reviews, is left out.
     path = tmp_path / "short-imdb-minilm-half0.json"
     path.write_text(json.dumps(result | {"training_sha256": "another"}))
-    assert len(research_tables.against_usual().splitlines()) == 2
+    assert len(research_tables.against_ours(ways).splitlines()) == 2
     path.unlink()
-    assert len(research_tables.against_usual().splitlines()) == 2
+    assert len(research_tables.against_ours(ways).splitlines()) == 2

@@ -13,9 +13,10 @@ from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, recipe_of
 
 TEACHER = "mpnet"
 TEACHERS_RUNG = "the teacher, MPNet"
+FINE_TUNING = "2 · another fine-tuning"
 RUNGS = {
     "1 · plain": ("short_head", "short", "middle", "plain"),
-    "2 · another fine-tuning": (
+    FINE_TUNING: (
         "short_random", "short_slow", "short_fast", "short_fast_averaged", "short_fast_layers",
     ),
     "3 · pretrained further": ("adapted_short", "adapted"),

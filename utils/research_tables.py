@@ -154,7 +154,9 @@ def _by_distance(rows: list[tuple[np.ndarray, str, dict]]) -> list[list]:
     return lines
 
 
-def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-minilm")) -> str:
+def against_ours(
+    steps: tuple[str, ...], datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-minilm")
+) -> str:
     """Other ways of training against ours, on the parts of the labels that both were trained on.
 
     The interval is of paired answers: where two models differ on a review, exactly one is right.
@@ -163,7 +165,7 @@ def against_usual(datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-m
     lines = []
     for dataset in datasets:
         for kind in ("half*", "fold*"):
-            for step in ("short_usual", "short_random"):
+            for step in steps:
                 theirs, ours = (
                     {found["training_sha256"]: found
                      for found in results_of(name, dataset, kind, FOLDER)}
@@ -186,7 +188,7 @@ def _compared(step: str, pairs: list[list[dict]]) -> list[str]:
     differ = sum(int((theirs != ours).sum()) for theirs, ours in answers)
     gain = (right[1] - right[0]) / reviews
     half = paired_interval(gain, differ, reviews)[1] - gain
-    way = {"short_usual": "the usual one", "short_random": "ours, but in random order"}[step]
+    way = describe(recipe_of(pairs[0][0]), STEPS[step])
     trained_on = f"{len(pairs)} x {pairs[0][0]['train_reviews']:,}"
     accuracies = [f"{value / reviews:.1%}" for value in right]
     return [pairs[0][0]["dataset"], trained_on, f"{reviews:,}", way, *accuracies,
