@@ -72,7 +72,7 @@ def copies_table() -> str:
         for title, copy, megabytes in (
             *bf16,
             ("a bare pipeline, fp32", found["pipeline"], full),
-            ("stored in fp16, as released", found["fp16"], full / 2),
+            ("stored in fp16, as for a release", found["fp16"], full / 2),
             ("ONNX, int8", onnx["int8"], size["model_int8.onnx"]),
         ):
             flips = f"{copy['label_flips']} of {reviews}"
