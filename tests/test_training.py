@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from utils import InputError
 from utils.data import load_reviews
+from utils.figures import training_curves
 from utils.recipe import Recipe
 from utils.results import Run
 from utils.settings import Settings
@@ -181,3 +182,13 @@ def test_the_faster_choice_is_named_only_where_it_helps():
     slow = advice({"training": 60.0, "predicting": 30.0}, "distilbert", 25000)
     assert "BACKBONE=minilm" in slow
     assert "TEST_SIZE=2000" in slow
+
+
+def test_the_ticks_of_the_validation_curve_are_told_apart(trained):
+    """Three epochs within a point of accuracy: rounded to whole percents, all ticks were alike."""
+    epochs = [{"epoch": number, "loss": 0.3, "accuracy": accuracy}
+              for number, accuracy in enumerate((0.8925, 0.89, 0.90), 1)]  # fmt: skip
+    figure = training_curves(trained[1] | {"validation": epochs, "kept_epoch": 3})
+    figure.canvas.draw()
+    ticks = [tick.get_text() for tick in figure.axes[1].get_yticklabels()]
+    assert len(set(ticks)) == len(ticks) > 2

@@ -4,9 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import StrMethodFormatter
 
-from utils.figures import GREY, OURS
+from utils.figures import GREY, OURS, PERCENT
 
 
 def reliability_diagram(result: dict) -> Figure:
@@ -28,7 +28,7 @@ def reliability_diagram(result: dict) -> Figure:
         _percent(axes)
         below.bar(sure, [part["reviews"] for part in bins], width=0.025, color="#BBBBBB")
         below.set(xlabel="probability of the answer", yscale="log")
-        below.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        below.xaxis.set_major_formatter(PERCENT)
         below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     panels[0, 0].set_ylabel("share that is right")
     panels[1, 0].set_ylabel("reviews")
@@ -109,7 +109,7 @@ def passed_by_kind(by_kind: dict[str, dict], expected: dict[str, str]) -> Figure
     ):
         axes.text(-0.015, place, text, style="italic", fontsize=9, color="#555555", va="center")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(kinds) - 0.1))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("pairs passed, with 95% intervals")
     if "flip" in ours:
         of = ours["flip"]["reviews"]

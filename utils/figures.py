@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from utils.data import CLASSES
@@ -20,6 +20,7 @@ from utils.text import MAX_TOKENS
 HUES = {"negative": "#D55E00", "positive": "#0072B2"}
 OURS = "#009E73"  # the fine-tuned model, where classes are not meant
 GREY = "#8A8A8A"
+PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g}%")  # never two ticks of one name
 
 plt.style.use(Path(__file__).with_name("reviews.mplstyle"))
 
@@ -100,7 +101,7 @@ def training_curves(result: dict) -> Figure:
                    xytext=(0, 10), textcoords="offset points", color=OURS)  # fmt: skip
     right.set(xlabel="epoch", ylabel="validation accuracy", xticks=validation["epoch"])
     right.margins(x=0.15, y=0.35)
-    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    right.yaxis.set_major_formatter(PERCENT)
     right.set_title(f"{kept['accuracy']:.1%} after the epoch that is kept")
     return figure
 

@@ -3,12 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
-from utils.figures import GREY, OURS
+from utils.figures import GREY, OURS, PERCENT
 from utils.ladder import TEACHERS_RUNG, worth
-
-PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g}%")
 
 
 def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
