@@ -28,6 +28,7 @@ class Step:
 
 
 SHORT = {"max_tokens": 256}
+LAYERS = {"learning_rate": 2e-4, "layer_decay": 0.8}
 TAUGHT = {**SHORT, "grouped": False, "epochs": 2}
 GOLD = {"epochs": 2, "learning_rate": 3e-5}
 SEEDS = (42, 43, 44)
@@ -43,13 +44,16 @@ STEPS = {
     "short_slow": Step({**SHORT, "learning_rate": 5e-5}),
     "short_fast": Step({**SHORT, "learning_rate": 2e-4}),
     "short_fast_averaged": Step({**SHORT, "learning_rate": 2e-4, "averaging": 0.99}),
-    "short_fast_layers": Step({**SHORT, "learning_rate": 2e-4, "layer_decay": 0.8}),
+    "short_fast_layers": Step({**SHORT, **LAYERS}),
     "short_random": Step({**SHORT, "grouped": False}),
     "short_usual": Step({**SHORT, "usual": True}),
     "short_head": Step({**SHORT, "tail": False}),
     "middle": Step({"max_tokens": 384}),
+    "fast_layers": Step(LAYERS),
     "adapted_short": Step(SHORT, MLM),
+    "adapted_short_fast_layers": Step({**SHORT, **LAYERS}, MLM),
     "adapted": Step({}, MLM),
+    "adapted_fast_layers": Step(LAYERS, MLM),
     "self_taught": Step(TAUGHT, MLM, SELF),
     "self_taught_gold": Step(GOLD, "self_taught"),
     "teacher": Step(TAUGHT),
