@@ -12,7 +12,7 @@ from utils.recipe import Recipe
 from utils.research_figures import ladder as ladder_figure
 from utils.research_figures import learning_curve as learning_curve_figure
 from utils.research_tables import students
-from utils.steps import FIRST_REVIEWS, STEPS, built_on
+from utils.steps import FIRST_REVIEWS, STEPS, built_on, describe
 
 
 def report(accuracy: float) -> dict:
@@ -21,12 +21,14 @@ def report(accuracy: float) -> dict:
 
 def write_training(folder, step, which, accuracy, minutes, test=None, run="imdb-minilm"):
     recipe = replace(Recipe(1e-4, seed=42), **STEPS[step].changes)
+    soft = (STEPS[step].unlabelled or 26_000) if STEPS[step].teachers else 0
     result = {
         "step": step,
         "recipe": asdict(recipe),
         **built_on(STEPS[step]),
         "validation": [],
         "validation_reviews": 400,
+        "softly_labelled_reviews": soft,
         "validation_as_served": {"accuracy": accuracy},
         "minutes": minutes,
     }
@@ -58,6 +60,20 @@ def test_halves_and_seeds_are_told_apart(tmp_path):
     assert read["test accuracy"][1].startswith("0.9000 ± 0.0141")
 
 
+def test_a_mean_over_seeds_is_not_rounded_to_whole_reviews(tmp_path):
+    for seed, right in ((42, 375), (43, 372), (44, 377)):
+        write_training(tmp_path, "plain", f"seed{seed}", right / 400, 10)
+    (plain,) = ladder(folder=tmp_path)
+    assert plain["seed"]["share"] == pytest.approx((375 + 372 + 377) / 1200)
+    assert ladder_table([plain])["validation, by seeds"][0].startswith("93.7%")
+
+
+def test_students_say_their_epochs():
+    recipe = Recipe(1e-4, seed=42)
+    assert "3 epochs" in describe(recipe, STEPS["taught"])
+    assert "epochs" not in describe(recipe, STEPS["plain"])  # ours are the usual ones
+
+
 def test_minutes_count_what_a_step_builds_on_and_each_part_once(tmp_path):
     (tmp_path / "mlm-imdb-minilm-seed42.json").write_text(json.dumps({"minutes": 90}))
     for seed in (42, 43, 44):
@@ -70,7 +86,8 @@ def test_minutes_count_what_a_step_builds_on_and_each_part_once(tmp_path):
     minutes = {row["step"]: row["minutes"] for row in ladder(folder=tmp_path)}
     expected = {
         "adapted": 90 + 10,
-        "self_taught": 90 + 3 * (10 + 8) + 60,
+        # Of the 28,000 labels some are for comparing alone: they are not the student's cost.
+        "self_taught": pytest.approx(90 + 3 * (10 + 8 * 26 / 28) + 60),
         "taught_few_adapted": 90 + 20 + 50 / 2 + 15,  # it learns from half of the labels
         "teacher": 20,
     }

@@ -121,9 +121,13 @@ def evaluation_table() -> str:
                 rows[f"{name}, their first text labelled rightly"] = (
                     f"{said(right)}, {right['reviews']}"
                 )
-        for name, whose in (("strongest", "words that push most"), ("TF-IDF", "words by TF-IDF"),
-                            ("random", "random words")):  # fmt: skip
-            rows[f"answers that change without {count} {whose}"] = said(without[name])
+        for kind, whose in (
+            ("strongest", "words that push most, by integrated gradients"),
+            ("TF-IDF", "words by TF-IDF"),
+            ("random", "random words"),
+        ):
+            name = f"answers that change without {count} {whose}"
+            rows[name] = f"{said(without[kind])}, {without[kind]['reviews']}"
         rows |= {
             "labels that cleanlab doubts, and that models of the other half contradict":
                 f"{labels['doubted']:,} and {contradicted:,} of {known['reviews']:,}",
@@ -157,6 +161,7 @@ def tables() -> dict[str, str]:
         "ladder": of_frame(ladder.ladder_table(ladder.ladder())),
         "curve": of_frame(ladder.learning_curve_table(ladder.learning_curve())),
         "usual": research_tables.against_ours(("short_usual", "short_random")),
+        "decay": research_tables.against("short_fast_layers", "short_fast"),
         "finetuning": research_tables.against_ours(ladder.RUNGS[ladder.FINE_TUNING]),
         "minutes": minutes_table(),
         "copies": copies_table(),

@@ -214,6 +214,7 @@ def test_the_largest_body_is_taken(service):
     for more, status in (("", 422), (" ", 413)):  # the field is unknown
         answer = httpx.post(f"{service.url}/predict", content=body + more, headers=kind)
         assert answer.status_code == status
+    assert "send fewer reviews" in answer.json()["message"]
 
 
 def test_after_kill_9_a_restart_answers_rightly(exported, expected, tmp_path):

@@ -54,6 +54,13 @@ def test_the_epoch_that_validation_prefers_can_be_kept(backbone, reviews, tmp_pa
     assert validation_accuracy(classifier, reviews) == pytest.approx(max(accuracies))
 
 
+def test_the_usual_way_says_that_it_computes_in_fp32(backbone, reviews, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.training.versions", lambda: {"precision": "bf16"})
+    run, recipe = Run(tmp_path / "run"), replace(RECIPE, epochs=1, usual=True)
+    result = fine_tune(run, trainer_in(run, backbone, reviews, recipe), backbone, reviews, recipe)
+    assert result["versions"]["precision"] == "fp32"
+
+
 def test_the_same_seed_gives_the_same_weights(trained, backbone, reviews, tmp_path):
     _, result = trained
     other = Run(tmp_path / "other")

@@ -32,7 +32,7 @@ NOTES = {
     "taught by . x (mpnet|teacher)": "The teacher, mpnet, is all-mpnet-base-v2 (Apache 2.0), "
     "fine-tuned on these labels and no others.",
     "taught_by_three": "Three teachers were tried because the test score of a student of one was "
-    "below our goal.",
+    "below our goal: the exception to what is said below of test scores.",
 }
 
 CARD = """
@@ -193,7 +193,7 @@ def _beyond(run: Run, trained: dict) -> str:
         ours = pairs["by_kind"]["fine-tuned"]
         for name, what in (
             ("flip", "should flip the answer (by negation, contrast, irony, …)"),
-            ("keep", "should not"),
+            ("keep", "should not flip it"),
         ):
             if part := ours.get(name):
                 passed = f"{round(part['share'] * part['reviews'])} of {part['reviews']}"

@@ -71,8 +71,8 @@ def small_tests(result: dict) -> Figure:
     ):
         axes.plot(sizes, values, "o-", color=hue)
         for size, value in zip(sizes, values, strict=True):
-            shift = -14 if below and value > 0.15 else 7
-            axes.annotate(f"{value:.0%}", (size, value), xytext=(0, shift), ha="center",
+            shift = (9, -14) if below and value > 0.15 else (0, 7)
+            axes.annotate(f"{value:.0%}", (size, value), xytext=shift, ha="center",
                           textcoords="offset points", color=hue)  # fmt: skip
         axes.text(0.99, 0.12 if below else 0.22, name, color=hue, ha="right",
                   transform=axes.transAxes)  # fmt: skip

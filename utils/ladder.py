@@ -149,7 +149,7 @@ def _validation(results: list[dict], disjoint: bool) -> dict | None:
     reviews = [result["validation_reviews"] for result in results]
     total = sum(reviews) if disjoint else reviews[0]
     mean = float(np.average(accuracy, weights=reviews))
-    return {**share(round(mean * total), total), "trainings": len(results)}
+    return {**share(round(mean * total), total), "share": mean, "trainings": len(results)}
 
 
 def _test(reports: list[dict]) -> dict | None:
@@ -197,7 +197,7 @@ def _costs(step: str, dataset: str, run: str, folder: Path) -> dict[tuple, float
             costs[(*part, seed) if part[0] == teacher else part] = minutes
         found = read(folder, f"{teacher}-{of}-seed{seed}-labels")
         if found:
-            reviews = min(STEPS[step].unlabelled or found[0]["labelled"], found[0]["labelled"])
-            minutes = found[0]["minutes"] * reviews / found[0]["labelled"]
+            minutes = found[0]["minutes"] * trained[0]["softly_labelled_reviews"]
+            minutes /= found[0]["labelled"]
         costs["labels of", teacher, seed] = minutes if found else None
     return costs

@@ -166,20 +166,37 @@ def against_ours(
     for dataset in datasets:
         for kind in ("half*", "fold*"):
             for step in steps:
-                theirs, ours = (
-                    {found["training_sha256"]: found
-                     for found in results_of(name, dataset, kind, FOLDER)}
-                    for name in (step, "short")
-                )  # fmt: skip
-                pairs = [[found, ours[key]] for key, found in theirs.items() if key in ours]
-                if pairs:
+                if pairs := _pairs(step, "short", dataset, kind):
                     lines.append(_compared(step, pairs))
     head = ("reviews", "trained on", "validated on", "way of training", "its accuracy", "ours",
             "ours is better by, 95% interval")  # fmt: skip
     return markdown_table(head, lines)
 
 
+def against(step: str, other: str, run: str = "imdb-minilm") -> str:
+    """The same of two steps, on halves of the labels, as a sentence."""
+    reviews, accuracies, gain = _paired_gain(_pairs(other, step, run, "half*"))
+    return f"`{step}` {accuracies[1]}, `{other}` {accuracies[0]}: {gain} on {reviews:,} reviews."
+
+
+def _pairs(step: str, other: str, run: str, kind: str) -> list[list[dict]]:
+    """Results of two steps, of one part of the labels each, that were trained on the same."""
+    theirs, ours = (
+        {found["training_sha256"]: found for found in results_of(name, run, kind, FOLDER)}
+        for name in (step, other)
+    )
+    return [[found, ours[key]] for key, found in theirs.items() if key in ours]
+
+
 def _compared(step: str, pairs: list[list[dict]]) -> list[str]:
+    reviews, accuracies, gain = _paired_gain(pairs)
+    way = describe(recipe_of(pairs[0][0]), STEPS[step])
+    trained_on = f"{len(pairs)} x {pairs[0][0]['train_reviews']:,}"
+    return [pairs[0][0]["dataset"], trained_on, f"{reviews:,}", way, *accuracies, gain]
+
+
+def _paired_gain(pairs: list[list[dict]]) -> tuple[int, list[str], str]:
+    """Reviews, both accuracies, and how much better the second is, with its 95% interval."""
     served = [[result["validation_as_served"] for result in pair] for pair in pairs]
     answers = [[np.array(x["probabilities"]) >= 0.5 for x in pair] for pair in served]
     reviews = sum(len(theirs) for theirs, _ in answers)
@@ -188,8 +205,5 @@ def _compared(step: str, pairs: list[list[dict]]) -> list[str]:
     differ = sum(int((theirs != ours).sum()) for theirs, ours in answers)
     gain = (right[1] - right[0]) / reviews
     half = paired_interval(gain, differ, reviews)[1] - gain
-    way = describe(recipe_of(pairs[0][0]), STEPS[step])
-    trained_on = f"{len(pairs)} x {pairs[0][0]['train_reviews']:,}"
     accuracies = [f"{value / reviews:.1%}" for value in right]
-    return [pairs[0][0]["dataset"], trained_on, f"{reviews:,}", way, *accuracies,
-            f"{100 * gain:+.1f} ± {100 * half:.1f} points"]  # fmt: skip
+    return reviews, accuracies, f"{100 * gain:+.1f} ± {100 * half:.1f} points"

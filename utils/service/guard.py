@@ -17,6 +17,7 @@ from utils.service.engine import Engine
 
 KEY = "REVIEWS_API_KEY"  # the environment variable with the key, where one is asked for
 MAX_BODY = 64 * 1024
+TOO_LARGE = f"The body is over {MAX_BODY:,} bytes: send fewer reviews."
 
 # The page needs its own script and style, and nothing from elsewhere.
 HEADERS = {
@@ -40,7 +41,7 @@ class QuietFlask(APIFlask):
 
 
 def guard(app: APIFlask, engine: Engine) -> None:
-    """Refuse early what no route could take; send headers, count and log every answer."""
+    """Refuse early what no route could take; send headers, count and log each answer."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     # With FLASK_DEBUG set, exceptions would pass on to a log that quotes them.
     app.config["PROPAGATE_EXCEPTIONS"] = False
@@ -51,7 +52,7 @@ def guard(app: APIFlask, engine: Engine) -> None:
         g.started = time.perf_counter()
         if request.method == "POST" and request.url_rule:
             if (request.content_length or 0) > MAX_BODY:
-                raise HTTPError(413, f"The body is over {MAX_BODY:,} bytes: send fewer reviews.")
+                raise HTTPError(413, TOO_LARGE)
             if not request.is_json:
                 raise HTTPError(415, "Send JSON, with Content-Type: application/json.")
             try:

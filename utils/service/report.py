@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from utils.figures import GREY, OURS
 from utils.markdown import markdown_table
@@ -34,6 +35,9 @@ def figure(result: dict) -> Figure:
     top = max(row["per_second"] for rows in result["clients"].values() for row in rows.values())
     left.set(ylim=(0, 1.15 * top), ylabel="answers a second")
     right.set(yscale="log", ylabel="seconds to an answer\n(solid: p50, dashed: p99)")
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    right.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    right.minorticks_off()
     times = result["throughput_ratio"]
     left.set_title(
         f"{clients[-1]} clients: {times:.1f} times the naive route's answers", loc="left"

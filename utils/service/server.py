@@ -17,7 +17,7 @@ from waitress.task import ErrorTask, WSGITask
 from utils import InputError
 from utils.service.api import MAX_REQUESTS
 from utils.service.engine import Engine
-from utils.service.guard import HEADERS, MAX_BODY
+from utils.service.guard import HEADERS, MAX_BODY, TOO_LARGE
 
 THREADS = MAX_REQUESTS + 8  # each only waits for the engine; the eight answer what is refused
 RECEIVE_SECONDS = 30  # for a request to arrive whole, and for a connection to be idle
@@ -36,17 +36,22 @@ class Task(WSGITask):
 
 
 class JsonErrorTask(ErrorTask):
-    """waitress's own refusals, such as of what is not HTTP, as JSON like all others."""
+    """waitress's own refusals, of a large body or of what is not HTTP, as JSON like all others.
+
+    No route sees these requests, so they are logged here, and not counted.
+    """
 
     def execute(self):
         error = self.request.error
-        body = json.dumps({"message": error.reason, "detail": {"http": error.body}}).encode()
+        message = TOO_LARGE if error.code == 413 else error.reason
+        body = json.dumps({"message": message, "detail": {"http": error.body}}).encode()
         self.status = f"{error.code} {error.reason}"
         self.content_length = len(body)
         headers = {"Content-Type": "application/json", **HEADERS}
         self.response_headers.extend(headers.items())
         self.set_close_on_finish()
         self.write(body)
+        log.info("refused before any route: %d", error.code)
 
 
 class Channel(HTTPChannel):
