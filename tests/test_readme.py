@@ -161,8 +161,16 @@ def tables() -> dict[str, str]:
         "ladder": of_frame(ladder.ladder_table(ladder.ladder())),
         "curve": of_frame(ladder.learning_curve_table(ladder.learning_curve())),
         "usual": research_tables.against_ours(("short_usual", "short_random")),
-        "decay": research_tables.against("short_fast_layers", "short_fast"),
-        "finetuning": research_tables.against_ours(ladder.RUNGS[ladder.FINE_TUNING]),
+        "decay": "\n".join(
+            f"- {research_tables.against(*steps)}"
+            for steps in (
+                ("short_fast_layers", "short_fast"),
+                ("adapted_short_fast_layers", "adapted_short"),
+            )
+        ),
+        "finetuning": research_tables.against_ours(
+            ladder.RUNGS[ladder.FINE_TUNING] + ladder.RUNGS[ladder.PRETRAINED]
+        ),
         "minutes": minutes_table(),
         "copies": copies_table(),
         "evaluation": evaluation_table(),

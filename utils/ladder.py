@@ -14,15 +14,14 @@ from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, recipe_of
 TEACHER = "mpnet"
 TEACHERS_RUNG = "the teacher, MPNet"
 FINE_TUNING = "2 · another fine-tuning"
+PRETRAINED = "3 · pretrained further"
 RUNGS = {
     "1 · plain": ("short_head", "short", "middle", "plain"),
     FINE_TUNING: (
         "short_random", "short_slow", "short_fast", "short_fast_averaged", "short_fast_layers",
         "fast_layers",
     ),
-    "3 · pretrained further": (
-        "adapted_short", "adapted_short_fast_layers", "adapted", "adapted_fast_layers",
-    ),
+    PRETRAINED: ("adapted_short", "adapted_short_fast_layers", "adapted"),
     "4 · taught by itself": ("self_taught", "self_taught_gold"),
     "5 · taught by MPNet": (
         "taught_few", "taught_few_gold", "taught_few_fast", "taught_few_adapted", "taught_few_slow",

@@ -53,7 +53,6 @@ STEPS = {
     "adapted_short": Step(SHORT, MLM),
     "adapted_short_fast_layers": Step({**SHORT, **LAYERS}, MLM),
     "adapted": Step({}, MLM),
-    "adapted_fast_layers": Step(LAYERS, MLM),
     "self_taught": Step(TAUGHT, MLM, SELF),
     "self_taught_gold": Step(GOLD, "self_taught"),
     "teacher": Step(TAUGHT),
