@@ -193,7 +193,7 @@ def _beyond(run: Run, trained: dict) -> str:
         ours = pairs["by_kind"]["fine-tuned"]
         for name, what in (
             ("flip", "should flip the answer (by negation, contrast, irony, …)"),
-            ("keep", "should not flip it"),
+            ("keep", "should not flip the answer"),
         ):
             if part := ours.get(name):
                 passed = f"{round(part['share'] * part['reviews'])} of {part['reviews']}"
