@@ -159,6 +159,8 @@ def test_a_learning_curve_joins_the_budgets_and_says_what_labels_are_worth(tmp_p
     assert worth(curves["TF-IDF"], 0.90) is None
     title = learning_curve_figure(curves).axes[0].get_title(loc="left")
     assert title == "500 labels do for “plain” as about 710 for TF-IDF"
+    more = curves | {"adapted": curves["plain"][-1:]}  # not yet run with fewer labels
+    assert learning_curve_figure(more).axes[0].get_title(loc="left") == title
     single = learning_curve_figure(curves | {"plain": curves["plain"][1:]})
     assert single.axes[0].get_title(loc="left") == ""
     write_training(tmp_path, "plain", "labels1000-seed42", 0.8, 1)  # not scored: not a point

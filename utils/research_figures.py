@@ -58,11 +58,12 @@ def learning_curve(curves: dict[str, list[dict]]) -> Figure:
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(PERCENT)
-    (words, counted), *_, (name, rows) = curves.items()
+    several = [(name, rows) for name, rows in curves.items() if len(rows) > 1]
+    if len(several) < 2:
+        return figure
+    (words, counted), *_, (name, rows) = several
     first = rows[0]
     same = worth(counted, first["mean"])
-    if len(rows) == 1:
-        return figure
     if same:
         about = float(f"{same:.2g}")  # it is read off between two points
         axes.set_title(
