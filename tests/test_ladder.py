@@ -68,10 +68,8 @@ def test_a_mean_over_seeds_is_not_rounded_to_whole_reviews(tmp_path):
     assert ladder_table([plain])["validation, by seeds"][0].startswith("93.7%")
 
 
-def test_students_say_their_epochs():
-    recipe = Recipe(1e-4, seed=42)
-    assert "3 epochs" in describe(recipe, STEPS["taught"])
-    assert "epochs" not in describe(recipe, STEPS["plain"])  # ours are the usual ones
+def test_a_step_says_its_epochs_also_where_they_are_the_usual_ones():
+    assert "3 epochs" in describe(Recipe(1e-4, seed=42), STEPS["taught"])
 
 
 def test_minutes_count_what_a_step_builds_on_and_each_part_once(tmp_path):

@@ -119,12 +119,10 @@ def step_of(path: Path) -> Step:
 
 
 def describe(recipe: Recipe, step: Step) -> str:
-    """What tells one training of the research from another: its rate, tokens, what is unusual."""
-    main = Recipe(learning_rate=0.0, seed=0, max_tokens=0)  # rate and tokens are always told
+    """What tells one training of the research from another: rate, epochs, tokens, other changes."""
+    main = Recipe(learning_rate=0.0, seed=0, epochs=0, max_tokens=0)  # these are always told
     parts = [words.format(value) for name, words in WORDS.items()
              if (value := getattr(recipe, name)) != getattr(main, name)]  # fmt: skip
-    if step.teachers and recipe.epochs == main.epochs:  # usual for labels, not for answers
-        parts.append(WORDS["epochs"].format(recipe.epochs))
     parts += [] if recipe.tail else ["the head of a long review only"]
     parts += ["the epoch that validation prefers"] if recipe.best_epoch else []
     parts += ["in the usual way: fp32, attention dropout, random batches"] if recipe.usual else []

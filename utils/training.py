@@ -100,7 +100,7 @@ def fine_tune(
         "training_loss": [
             {"epoch": round(log["epoch"], 3), "loss": log["loss"]} for log in logs if "loss" in log
         ],
-        "versions": versions() | ({"precision": "fp32"} if recipe.usual else {}),
+        "versions": versions() | {"precision": "bf16" if trainer.args.bf16 else "fp32"},
     }  # fmt: skip
 
     if writes:

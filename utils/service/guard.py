@@ -41,7 +41,7 @@ class QuietFlask(APIFlask):
 
 
 def guard(app: APIFlask, engine: Engine) -> None:
-    """Refuse early what no route could take; send headers, count and log each answer."""
+    """Refuse early what no route could take; send headers, count and log every answer."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     # With FLASK_DEBUG set, exceptions would pass on to a log that quotes them.
     app.config["PROPAGATE_EXCEPTIONS"] = False
