@@ -17,10 +17,11 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # engines are compared on the processor
 import numpy as np
 import psutil
 
-from utils import InputError, benchmark, engines
+from utils import InputError
 from utils.agreement import agreement
-from utils.benchmark_figures import growth_figure, inference_figure, training_figure
-from utils.benchmark_report import table
+from utils.benchmark import engines, measure
+from utils.benchmark.figures import growth_figure, inference_figure, training_figure
+from utils.benchmark.report import table
 from utils.data import Reviews, load_reviews
 from utils.export import RELEASED
 from utils.hardware import precision, versions
@@ -53,7 +54,7 @@ def main() -> None:
     about["busy_before"] = psutil.cpu_percent(3)
     if about["busy_before"] > 10:
         print(f"The processor is {about['busy_before']:.0f}% busy: these timings will be wrong.")
-    about["peak_gflops"] = benchmark.peak_gflops()
+    about["peak_gflops"] = measure.peak_gflops()
     print(", ".join(f"{k}: {v:,.0f} GFLOP/s at most" for k, v in about["peak_gflops"].items()))
     if "training" in parts:
         sizes = {size: training(size, about["peak_gflops"]) for size in TRAINED_ON}
@@ -65,26 +66,26 @@ def main() -> None:
     if "tried" in parts:
         save("tried", {**about, **tried()})
     for part in parts:
-        print(table(part, benchmark.FOLDER / f"{part}.json"))
+        print(table(part, measure.FOLDER / f"{part}.json"))
 
 
 def save(part: str, result: dict, figure=None) -> None:
     """Write the part's JSON and, where there is one, its figure."""
-    write_json(benchmark.FOLDER / f"{part}.json", result)
+    write_json(measure.FOLDER / f"{part}.json", result)
     if figure:
         drawn = figure(result)
-        write(benchmark.FOLDER / f"{part}.png", lambda path: drawn.savefig(path, format="png"))
+        write(measure.FOLDER / f"{part}.png", lambda path: drawn.savefig(path, format="png"))
 
 
 def training(size: str, peak: dict[str, float]) -> dict:
     """Reviews a second of each way of training, its ratio to the usual, its share of the peak."""
-    lengths = benchmark.review_lengths(TRAINED_ON[size])
-    ways = benchmark.trainings()
-    rounds = benchmark.compare(
-        {name: partial(benchmark.train, size, way, lengths) for name, way in ways.items()}, ROUNDS
+    lengths = measure.review_lengths(TRAINED_ON[size])
+    ways = measure.trainings()
+    rounds = measure.compare(
+        {name: partial(measure.train, size, way, lengths) for name, way in ways.items()}, ROUNDS
     )
     # A backward pass multiplies twice as much as the forward pass.
-    gflop = 3 * benchmark.forward_gflop(size, lengths)
+    gflop = 3 * measure.forward_gflop(size, lengths)
     rows = {}
     for name, way in ways.items():
         seconds = float(np.median([found["seconds"] for found in rounds[name]]))
@@ -99,21 +100,21 @@ def training(size: str, peak: dict[str, float]) -> dict:
 
 def inference(reviews: Reviews, peak: dict[str, float]) -> dict:
     """Each engine's speed at its best batch size, latency, memory, size and agreement."""
-    lengths = benchmark.review_lengths(PREDICTED)
+    lengths = measure.review_lengths(PREDICTED)
     texts = engines.random_texts(lengths)
-    single = engines.random_texts(benchmark.review_lengths(SINGLE))
+    single = engines.random_texts(measure.review_lengths(SINGLE))
     validation = reviews.validation["text"].tolist()
     labels = reviews.validation["label"].to_numpy()
-    gflop = benchmark.forward_gflop("22M", lengths)
+    gflop = measure.forward_gflop("22M", lengths)
     with tempfile.TemporaryDirectory() as folder:
         copies = Path(folder)
         engines.write_copies(copies, reviews.train["text"].tolist()[:100])
-        rounds = benchmark.compare(
+        rounds = measure.compare(
             {name: partial(engines.time_engine, name, copies, texts, single)
              for name in engines.engines()}, ROUNDS
         )  # fmt: skip
         answers = {
-            name: benchmark.in_fresh_process(
+            name: measure.in_fresh_process(
                 partial(engines.probabilities, name, copies, validation)
             )["probabilities"]
             for name in engines.engines()
@@ -153,22 +154,22 @@ def inference(reviews: Reviews, peak: dict[str, float]) -> dict:
 
 def growth() -> dict:
     """Seconds of one epoch and of predicting: a review by its length, and by how many there are."""
-    way = list(benchmark.trainings().values())[-1]
+    way = list(measure.trainings().values())[-1]
     ours = next(name for name in engines.engines() if name.startswith("ours"))
-    few = 2 * benchmark.BATCH["22M"]
+    few = 2 * measure.BATCH["22M"]
     lengths = {f"of {length}": [length] * few for length in LENGTHS}
-    lengths |= {f"IMDB {count}": benchmark.review_lengths(count) for count in COUNTS}
+    lengths |= {f"IMDB {count}": measure.review_lengths(count) for count in COUNTS}
     cases = {}
     for name, these in lengths.items():
-        cases["training", name] = partial(benchmark.train, "22M", way, these)
+        cases["training", name] = partial(measure.train, "22M", way, these)
         texts = engines.random_texts(these)
         cases["predicting", name] = partial(engines.time_engine, ours, RELEASED, texts, texts[:4])
-    rounds = benchmark.compare(cases, ROUNDS)
+    rounds = measure.compare(cases, ROUNDS)
     seconds = {
         case: float(np.median([_best(f["seconds"]) for f in found]))
         for case, found in rounds.items()
     }
-    gflop = benchmark.forward_gflop("22M", lengths[f"IMDB {COUNTS[-1]}"]) / COUNTS[-1]
+    gflop = measure.forward_gflop("22M", lengths[f"IMDB {COUNTS[-1]}"]) / COUNTS[-1]
     parts = {"training": 3 * gflop, "predicting": gflop}
     return {
         "seconds_a_review": {
@@ -189,26 +190,26 @@ def _best(seconds: float | dict[int, float]) -> float:
 def tried() -> dict:
     """torch.compile, which is not taken, with what compiling costs; and where the time goes."""
     ours = next(name for name in engines.engines() if name.startswith("ours"))
-    way = list(benchmark.trainings().values())[-1]
-    lengths = benchmark.review_lengths(2 * benchmark.BATCH["22M"])
+    way = list(measure.trainings().values())[-1]
+    lengths = measure.review_lengths(2 * measure.BATCH["22M"])
     texts = engines.random_texts(lengths)
     cases = {
-        "training": partial(benchmark.train, "22M", way, lengths),
-        "training, compiled": partial(benchmark.train, "22M", replace(way, compile=True), lengths),
+        "training": partial(measure.train, "22M", way, lengths),
+        "training, compiled": partial(measure.train, "22M", replace(way, compile=True), lengths),
         "predicting": partial(engines.time_engine, ours, RELEASED, texts, texts[:8]),
         "predicting, compiled": partial(
             engines.time_engine, "ours, compiled", RELEASED, texts, texts[:8]
         ),
     }
     rows = {}
-    for name, found in benchmark.compare(cases, 1).items():  # compiling takes minutes
+    for name, found in measure.compare(cases, 1).items():  # compiling takes minutes
         seconds = float(np.median([_best(f["seconds"]) for f in found]))
         rows[name] = {
             "reviews_per_second": len(lengths) / seconds,
             "warm_up_seconds": float(np.median([f["warm_up"] for f in found])),
         }
     profiles = {
-        name: benchmark.in_fresh_process(partial(benchmark.profiled, cases[name]))["shares"]
+        name: measure.in_fresh_process(partial(measure.profiled, cases[name]))["shares"]
         for name in ("training", "predicting")
     }
     return {"reviews": len(lengths), "rows": rows, "profiles": profiles}

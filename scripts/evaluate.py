@@ -29,10 +29,10 @@ from utils.evaluation import evaluate_elsewhere, mcnemar, share, worst_errors
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.labels import rank_labels
-from utils.research import Research
+from utils.research.runs import Research
+from utils.research.steps import PARTS
 from utils.results import Run
 from utils.settings import Settings, set_up
-from utils.steps import PARTS
 from utils.training import load_trained
 
 EXPLAINED = 100  # test reviews whose words are removed

@@ -23,8 +23,8 @@ import psutil
 from transformers.utils.logging import disable_progress_bar
 
 from utils import InputError
-from utils.benchmark import FOLDER, review_lengths
-from utils.engines import random_texts
+from utils.benchmark.engines import random_texts
+from utils.benchmark.measure import FOLDER, review_lengths
 from utils.export import RELEASED
 from utils.hardware import versions
 from utils.inference import Classifier

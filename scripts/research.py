@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils import InputError
 from utils.data import load_reviews
-from utils.research import Research
+from utils.research.runs import Research
+from utils.research.steps import MLM, PARTS, STEPS, TFIDF
 from utils.settings import set_up
-from utils.steps import MLM, PARTS, STEPS, TFIDF
 
 
 def positive(text: str) -> int:

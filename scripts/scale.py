@@ -13,9 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utils import InputError, scale
-from utils.benchmark import FOLDER, review_lengths
-from utils.engines import random_texts
+from utils import InputError
+from utils.benchmark import scale
+from utils.benchmark.engines import random_texts
+from utils.benchmark.measure import FOLDER, review_lengths
 from utils.export import RELEASED
 from utils.hardware import versions
 from utils.results import write_json

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from utils import benchmark, engines
+from utils.benchmark import engines, measure
 from utils.hardware import attention, precision
 from utils.text import tokenize
 
@@ -16,20 +16,20 @@ def own_process() -> dict:
 
 
 def test_each_case_of_each_round_runs_in_a_fresh_process():
-    found = benchmark.compare({"one": own_process, "two": own_process}, rounds=2)
+    found = measure.compare({"one": own_process, "two": own_process}, rounds=2)
     processes = [result["process"] for results in found.values() for result in results]
     assert len({*processes, os.getpid()}) == 5
     assert all(0 < result["gib"] < 100 for results in found.values() for result in results)
 
 
 def test_the_lengths_are_those_of_imdb_reviews_cut_to_the_model():
-    whole = np.array(json.loads((benchmark.FOLDER / "imdb_lengths.json").read_text()))
-    found = benchmark.review_lengths(64)
+    whole = np.array(json.loads((measure.FOLDER / "imdb_lengths.json").read_text()))
+    found = measure.review_lengths(64)
     assert len(whole) == 2000
     assert max(found) == 512
     assert np.mean(found) == pytest.approx(np.minimum(whole, 512).mean(), rel=0.05)
     assert found != sorted(found)
-    assert found == benchmark.review_lengths(64)
+    assert found == measure.review_lengths(64)
 
 
 def test_operations_are_those_of_the_matrix_products():
@@ -37,11 +37,11 @@ def test_operations_are_those_of_the_matrix_products():
     weights = 4 * dim * dim + 2 * dim * hidden
     attention = 2 * tokens * dim  # scores and weighted sum, for each token
     expected = 2 * tokens * layers * (weights + attention) + 2 * dim * 2
-    assert benchmark.forward_gflop("22M", [tokens, tokens]) == pytest.approx(2 * expected / 1e9)
+    assert measure.forward_gflop("22M", [tokens, tokens]) == pytest.approx(2 * expected / 1e9)
 
 
 def test_the_last_way_of_training_is_the_main_paths():
-    rows = benchmark.trainings()
+    rows = measure.trainings()
     ours = list(rows.values())[-1]
     assert ours.attention_dropout == 0
     assert ours.attention == attention()[0]
@@ -70,7 +70,7 @@ def test_engines_without_extras_answer_the_same(tmp_path):
 
 
 def test_an_epoch_is_timed(monkeypatch):
-    monkeypatch.setitem(benchmark.BATCH, "tiny", 2)
-    monkeypatch.setitem(benchmark.SIZES, "tiny", {"dim": 32, "hidden_dim": 64, "n_heads": 4})
-    for way in benchmark.trainings().values():
-        assert 0 < benchmark.train("tiny", way, [8, 12, 20, 9])["seconds"] < 60
+    monkeypatch.setitem(measure.BATCH, "tiny", 2)
+    monkeypatch.setitem(measure.SIZES, "tiny", {"dim": 32, "hidden_dim": 64, "n_heads": 4})
+    for way in measure.trainings().values():
+        assert 0 < measure.train("tiny", way, [8, 12, 20, 9])["seconds"] < 60

@@ -7,12 +7,12 @@ import pytest
 from conftest import run_script
 
 from utils.evaluation import share
-from utils.ladder import ladder, ladder_table, learning_curve, learning_curve_table, worth
 from utils.recipe import Recipe
-from utils.research_figures import ladder as ladder_figure
-from utils.research_figures import learning_curve as learning_curve_figure
-from utils.research_tables import students
-from utils.steps import FIRST_REVIEWS, STEPS, built_on, describe
+from utils.research.figures import ladder as ladder_figure
+from utils.research.figures import learning_curve as learning_curve_figure
+from utils.research.ladder import ladder, ladder_table, learning_curve, learning_curve_table, worth
+from utils.research.steps import FIRST_REVIEWS, STEPS, built_on, describe
+from utils.research.tables import students
 
 
 def report(accuracy: float) -> dict:

@@ -11,11 +11,12 @@ import sys
 import pandas as pd
 import pytest
 
-from utils import ladder, research_tables, scale
-from utils.benchmark import FOLDER
-from utils.benchmark_report import summary, table
+from utils.benchmark import scale
+from utils.benchmark.measure import FOLDER
+from utils.benchmark.report import summary, table
 from utils.evaluation import METRICS, said
 from utils.markdown import markdown_table
+from utils.research import ladder, tables
 from utils.service import report
 from utils.settings import ROOT
 
@@ -149,26 +150,26 @@ def of_frame(frame: pd.DataFrame) -> str:
     return markdown_table(frame, frame.itertuples(index=False))
 
 
-def tables() -> dict[str, str]:
+def marked_tables() -> dict[str, str]:
     """Each table by the name that its place is marked with."""
     return {
         "results": results_table(),
-        "seeds": research_tables.scored(),
-        "folds": research_tables.cross_validated(),
-        "epochs": research_tables.by_epoch(),
-        "students": research_tables.students(),
-        "gpu": research_tables.tried_on_gpu(),
+        "seeds": tables.scored(),
+        "folds": tables.cross_validated(),
+        "epochs": tables.by_epoch(),
+        "students": tables.students(),
+        "gpu": tables.tried_on_gpu(),
         "ladder": of_frame(ladder.ladder_table(ladder.ladder())),
         "curve": of_frame(ladder.learning_curve_table(ladder.learning_curve())),
-        "usual": research_tables.against_ours(("short_usual", "short_random")),
+        "usual": tables.against_ours(("short_usual", "short_random")),
         "decay": "\n".join(
-            f"- {research_tables.against(*steps)}"
+            f"- {tables.against(*steps)}"
             for steps in (
                 ("short_fast_layers", "short_fast"),
                 ("adapted_short_fast_layers", "adapted_short"),
             )
         ),
-        "finetuning": research_tables.against_ours(
+        "finetuning": tables.against_ours(
             ladder.RUNGS[ladder.FINE_TUNING] + ladder.RUNGS[ladder.PRETRAINED]
         ),
         "minutes": minutes_table(),
@@ -186,7 +187,7 @@ def tables() -> dict[str, str]:
 
 def with_tables(texts: dict) -> dict:
     """The files' texts, each marked table made anew from the committed results."""
-    for name, lines in tables().items():
+    for name, lines in marked_tables().items():
         marked = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
         places = 0
         for path, text in texts.items():

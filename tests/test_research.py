@@ -13,23 +13,24 @@ from conftest import BAD, GOOD, PLAIN, TINY, make_reviews, run_script
 from safetensors.torch import save_file
 from transformers import DistilBertForMaskedLM, MPNetConfig, MPNetModel
 
-from utils import InputError, research_tables
-from utils.adapt import MaskedLanguageModel, adapt
+from utils import InputError
 from utils.backbone import build_model, load_backbone
 from utils.card import model_card
 from utils.data import load_reviews
 from utils.inference import Classifier
-from utils.ladder import learning_curve
 from utils.recipe import Recipe, fingerprint
-from utils.research import Research
-from utils.research_scores import evaluate_baseline
+from utils.research import tables
+from utils.research.adapt import MaskedLanguageModel, adapt
+from utils.research.ladder import learning_curve
+from utils.research.runs import Research
+from utils.research.scores import evaluate_baseline
+from utils.research.steps import STEPS, Step
+from utils.research.teaching import against_teachers, label_softly, read_labels, with_soft_labels
+from utils.research.unlabelled import load_unlabelled
 from utils.results import Run
 from utils.settings import Settings
-from utils.steps import STEPS, Step
-from utils.teaching import against_teachers, label_softly, read_labels, with_soft_labels
 from utils.trainer import as_dataset, make_trainer
 from utils.training import fine_tune, load_trained
-from utils.unlabelled import load_unlabelled
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_the_masked_language_models_loss_is_that_of_the_stock_class(backbone):
 
 
 def test_pretraining_further_leaves_a_backbone_and_is_not_repeated(backbone, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.adapt.WATCHED", 20)
+    monkeypatch.setattr("utils.research.adapt.WATCHED", 20)
     texts = make_reviews(200, seed=3).assign(hash=[str(row) for row in range(200)])
     result = adapt(tmp_path / "mlm", backbone, texts, seed=0)
     assert result["held_out_loss"]
@@ -100,17 +101,17 @@ def test_pretraining_further_leaves_a_backbone_and_is_not_repeated(backbone, tmp
     assert not torch.equal(further.weights[name], backbone.weights[name])
     assert not list(folder.glob("checkpoint-*"))
     with monkeypatch.context() as patch:  # it starts from the backbone's weights, and keeps them
-        patch.setattr("utils.adapt.LEARNING_RATE", 0.0)
+        patch.setattr("utils.research.adapt.LEARNING_RATE", 0.0)
         same = adapt(tmp_path / "mlm", backbone, texts, seed=0)["fingerprint"]
     kept = load_backbone(str(tmp_path / "mlm" / same / "model")).weights
     assert all(torch.equal(kept[name], weight) for name, weight in backbone.weights.items())
     # Other texts, or another way, are another pretraining; the same one is not repeated.
-    monkeypatch.setattr("utils.adapt.EPOCHS", 1)
+    monkeypatch.setattr("utils.research.adapt.EPOCHS", 1)
     for changed in (adapt(tmp_path / "mlm", backbone, texts, 0),
                     adapt(tmp_path / "mlm", backbone, texts.head(100), 0)):  # fmt: skip
         assert changed["fingerprint"] != result["fingerprint"]
-    monkeypatch.setattr("utils.adapt.EPOCHS", 2)
-    monkeypatch.setattr("utils.adapt.FineTuner", None)
+    monkeypatch.setattr("utils.research.adapt.EPOCHS", 2)
+    monkeypatch.setattr("utils.research.adapt.FineTuner", None)
     assert adapt(tmp_path / "mlm", backbone, texts, 0)["model_sha256"] == result["model_sha256"]
 
 
@@ -162,7 +163,7 @@ def labelled(backbone, tmp_path):
 def test_labelling_goes_on_where_it_was_interrupted(labelled, tmp_path, monkeypatch):
     classifier, texts, path = labelled
     expected = read_labels(path)["labels"]
-    monkeypatch.setattr("utils.teaching.CHUNK", 20)
+    monkeypatch.setattr("utils.research.teaching.CHUNK", 20)
     asked = []
 
     class Interrupted:
@@ -251,8 +252,8 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     tiny_bert, with_unlabelled, tmp_path, monkeypatch
 ):
     """The whole way, in seconds: pretraining, three teachers, their labels, a student, its test."""
-    monkeypatch.setattr("utils.adapt.WATCHED", 20)
-    monkeypatch.setattr("utils.adapt.EPOCHS", 1)
+    monkeypatch.setattr("utils.research.adapt.WATCHED", 20)
+    monkeypatch.setattr("utils.research.adapt.EPOCHS", 1)
     settings = replace(
         with_unlabelled[0], backbone=str(tiny_bert), labels=100, artifacts=str(tmp_path / "made")
     )
@@ -272,7 +273,7 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     scored = research.train("self_taught", None, score=True)
     baseline = Run(scored.with_suffix("")).load("evaluation")["baseline"]
     assert baseline == evaluate_baseline(reviews)["report"]  # fitted on the labels alone
-    assert "| self_taught | 42 |" in research_tables.students(
+    assert "| self_taught | 42 |" in tables.students(
         f"made-up-{tiny_bert.name}-labels100", tmp_path / "made" / "research"
     )
     path = research.train("self_taught_gold", None, score=True)
@@ -281,7 +282,7 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     assert result["test"]["reviews"] == 200
     # What was scored once is not scored again; its card says what is behind it.
     with monkeypatch.context() as patch:
-        patch.setattr("utils.research.score_run", None)
+        patch.setattr("utils.research.runs.score_run", None)
         again = research.train("self_taught_gold", None, score=True)
     assert json.loads(again.read_text()) == result
     run = Run(path.with_suffix(""))
@@ -373,7 +374,7 @@ def test_parts_have_one_seed_whatever_the_test(tiny_bert, with_unlabelled, tmp_p
     path = Research(settings, load_reviews(settings)).train("short", ("half", 0), score=False)
     assert not Run(path.with_suffix("")).find("evaluation")
     small = replace(settings, test_size=20)
-    monkeypatch.setattr("utils.research.fine_tune", None)  # the test is nothing to them
+    monkeypatch.setattr("utils.research.runs.fine_tune", None)  # the test is nothing to them
     assert Research(small, load_reviews(small)).train("short", ("half", 0), False) == path
     other = Research(replace(settings, seed=43), load_reviews(settings))
     with pytest.raises(InputError, match="SEED=42 only"):
@@ -414,15 +415,15 @@ def test_ways_of_training_are_compared_on_paired_answers(tmp_path, monkeypatch):
         result["recipe"] = asdict(replace(Recipe(1e-4, seed=42), **STEPS[step].changes))
         result["training_sha256"] = "the same"
         (tmp_path / f"{step}-imdb-minilm-half0.json").write_text(json.dumps(result))
-    monkeypatch.setattr(research_tables, "FOLDER", tmp_path)
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
     half = 1.96 * np.sqrt(3 - 10 * 0.1**2) / 10
     ways = ("short_usual", "short_random")  # of the second there is no result
-    (row,) = research_tables.against_ours(ways).splitlines()[2:]
+    (row,) = tables.against_ours(ways).splitlines()[2:]
     assert row.startswith("| IMDB | 1 x 10 | 10 | learning rate 0.0001, 3 epochs, 256 tokens, in")
     assert row.endswith(f"| 80.0% | 90.0% | +10.0 ± {100 * half:.1f} points |")
     # What has no counterpart, trained on the same reviews, is left out.
     path = tmp_path / "short-imdb-minilm-half0.json"
     path.write_text(json.dumps(result | {"training_sha256": "another"}))
-    assert len(research_tables.against_ours(ways).splitlines()) == 2
+    assert len(tables.against_ours(ways).splitlines()) == 2
     path.unlink()
-    assert len(research_tables.against_ours(ways).splitlines()) == 2
+    assert len(tables.against_ours(ways).splitlines()) == 2

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from utils.scale import table, write_files
+from utils.benchmark.scale import table, write_files
 
 RESULT = {
     "reviews": 20_000,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.benchmark import FOLDER, review_lengths
+from utils.benchmark.measure import FOLDER, review_lengths
 from utils.markdown import markdown_table
 
 AIMS = {"22M": 12, "66M": 8, "predicting": 4}  # times the usual recipe, or the pipeline

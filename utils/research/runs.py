@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from utils import InputError
-from utils.adapt import adapt, pretraining_fingerprint
 from utils.backbone import Backbone, build_model, load_backbone
 from utils.data import Reviews
 from utils.draw import DRAW_SEED
@@ -16,10 +15,9 @@ from utils.evaluation import metrics, rounded
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.recipe import Recipe, fingerprint
-from utils.research_scores import evaluate_baseline, score_run
-from utils.results import Run, sha256, write_json
-from utils.settings import Settings, resolve_path
-from utils.steps import (
+from utils.research.adapt import adapt, pretraining_fingerprint
+from utils.research.scores import evaluate_baseline, score_run
+from utils.research.steps import (
     MLM,
     MLM_SEED,
     PARTS,
@@ -31,16 +29,18 @@ from utils.steps import (
     is_of,
     result_name,
 )
-from utils.teaching import (
+from utils.research.teaching import (
     against_teachers,
     label_softly,
     learnt_from,
     soft_labels,
     with_soft_labels,
 )
+from utils.research.unlabelled import load_unlabelled
+from utils.results import Run, sha256, write_json
+from utils.settings import Settings, resolve_path
 from utils.trainer import make_trainer
 from utils.training import fine_tune, load_trained, trained_folder
-from utils.unlabelled import load_unlabelled
 
 
 class Research:

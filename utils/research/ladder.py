@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from utils.evaluation import said, share
-from utils.research_tables import FOLDER, read, results_of
+from utils.research.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, recipe_of
+from utils.research.tables import FOLDER, read, results_of
 from utils.settings import Settings
-from utils.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, recipe_of
 
 TEACHER = "mpnet"
 TEACHERS_RUNG = "the teacher, MPNet"

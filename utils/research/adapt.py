@@ -18,11 +18,11 @@ from utils import InputError
 from utils.backbone import Backbone, load_encoder
 from utils.hardware import attention, device, keep_freed_memory, versions
 from utils.recipe import fingerprint_of
+from utils.research.unlabelled import hash_of
 from utils.text import tokenize
 from utils.timing import TextProgress, minutes_spent
 from utils.trainer import FineTuner, training_arguments
 from utils.training import RESULT, checkpoint_to_resume, keep_model, remove_checkpoints
-from utils.unlabelled import hash_of
 
 MAX_TOKENS = 256
 EPOCHS = 2

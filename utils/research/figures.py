@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from utils.figures import GREY, OURS, PERCENT
-from utils.ladder import TEACHERS_RUNG, worth
+from utils.research.ladder import TEACHERS_RUNG, worth
 
 
 def ladder(rows: list[dict], references: dict[str, float]) -> Figure:

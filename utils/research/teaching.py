@@ -13,8 +13,8 @@ from utils import InputError
 from utils.data import Reviews
 from utils.evaluation import rounded, share
 from utils.inference import Classifier
+from utils.research.unlabelled import hash_of
 from utils.results import write
-from utils.unlabelled import hash_of
 
 CHUNK = 2000  # reviews that are labelled before the next saving
 HELD_OUT = 2000  # the last of the reviews without labels, from which no student learns

@@ -72,7 +72,7 @@ def in_fresh_process(case: Callable[[], dict]) -> dict:
     # A server that has imported everything once forks each process, where that is safe.
     fork = sys.platform == "linux" and device().type == "cpu"
     fresh = multiprocessing.get_context("forkserver" if fork else "spawn")
-    fresh.set_forkserver_preload(["utils.engines"])
+    fresh.set_forkserver_preload(["utils.benchmark.engines"])
     with ProcessPoolExecutor(1, mp_context=fresh) as pool:
         return pool.submit(_with_peak_memory, case).result()
 

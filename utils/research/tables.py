@@ -10,9 +10,9 @@ from scipy.stats import ttest_rel
 
 from utils.evaluation import paired_interval, said, share
 from utils.markdown import markdown_table
+from utils.research.steps import STEPS, Step, describe, is_of, recipe_of, result_name, step_of
 from utils.results import Run
 from utils.settings import ROOT, Settings
-from utils.steps import STEPS, Step, describe, is_of, recipe_of, result_name, step_of
 
 FOLDER = ROOT / "artifacts" / "research"
 STUDENTS = ("step", "seed", "what is done", "answers as its teachers do", "divergence, nats",

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from utils.benchmark_report import imdb_seconds
+from utils.benchmark.report import imdb_seconds
 from utils.figures import GREY, OURS
 
 TRAINING, PREDICTING = "#0072B2", "#D55E00"
