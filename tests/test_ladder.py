@@ -99,6 +99,18 @@ def test_minutes_count_what_a_step_builds_on_and_each_part_once(tmp_path):
     assert [step for step, value in minutes.items() if value] == ["teacher"]
 
 
+def test_a_student_that_goes_on_has_the_cost_of_all_labels_that_it_ever_learnt(tmp_path):
+    (tmp_path / "mlm-imdb-minilm-seed42.json").write_text(json.dumps({"minutes": 90}))
+    for seed in (42, 43, 44):
+        write_training(tmp_path, "teacher", f"seed{seed}", 0.94, 20, run="imdb-mpnet")
+        write_labels(tmp_path, "teacher", "imdb-mpnet", seed, 50)
+    write_training(tmp_path, "taught_by_three", "seed42", 0.93, 60)
+    write_training(tmp_path, "taught_by_three_then_512", "seed42", 0.93, 15)
+    minutes = {row["step"]: row["minutes"] for row in ladder(folder=tmp_path)}
+    assert minutes["taught_by_three"] == pytest.approx(90 + 3 * (20 + 50 * 26 / 28) + 60)
+    assert minutes["taught_by_three_then_512"] == minutes["taught_by_three"] + 15
+
+
 def test_results_of_an_earlier_recipe_of_a_step_are_left_out(tmp_path):
     write_training(tmp_path, "short", "seed42", 0.85, 5)
     write_training(tmp_path, "plain", "seed43", 0.95, 5)
@@ -116,16 +128,21 @@ def test_results_of_an_earlier_recipe_of_a_step_are_left_out(tmp_path):
 
 
 def test_students_are_compared_with_the_nearest_of_their_own_teachers(tmp_path):
-    away = {"taught_few": [0.1, 0.3], "taught_few_fast": [0.2, 0.5], "self_taught": [0.0, 0.1]}
+    away = {"taught_few": [0.1, 0.3], "taught_few_fast": [0.2, 0.5], "self_taught": [0.0, 0.1],
+            "taught_by_three": [0.1, 0.2], "taught_by_three_then_512": [0.1, 0.1]}  # fmt: skip
     for step, divergences in away.items():
         write_training(tmp_path, step, "seed42", 0.9, 5)
         path = tmp_path / f"{step}-imdb-minilm-seed42.json"
         found = {**share(1, 2), "divergences": divergences}
         path.write_text(json.dumps(json.loads(path.read_text()) | {"against_teachers": found}))
     rows = [line.split(" | ") for line in students(folder=tmp_path).splitlines()[2:]]
-    assert [row[0] for row in rows] == ["| self_taught", "| taught_few_fast", "| taught_few"]
+    assert [row[0].removeprefix("| ") for row in rows] == [
+        "self_taught", "taught_few_fast", "taught_few",
+        "taught_by_three", "taught_by_three_then_512",  # which goes on with some of the answers
+    ]  # fmt: skip
     farther = [row[-1].removesuffix(" |").strip() for row in rows]
-    assert farther[0] == farther[2] == ""
+    assert farther[0] == farther[2] == farther[4] == ""
+    assert farther[3].startswith("0.0500 [")
     # Pairs differ by 0.1 and 0.2: a mean of 0.15, and 12.7 (t of one degree) times 0.05 around it.
     assert farther[1] == "0.1500 [-0.4853, 0.7853]"
 

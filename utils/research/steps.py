@@ -31,6 +31,7 @@ SHORT = {"max_tokens": 256}
 LAYERS = {"learning_rate": 2e-4, "layer_decay": 0.8}
 TAUGHT = {**SHORT, "grouped": False, "epochs": 2}
 GOLD = {"epochs": 2, "learning_rate": 3e-5}
+LONG = {"epochs": 1, "learning_rate": 3e-5}  # after 256 tokens, what is read when served
 SEEDS = (42, 43, 44)
 SELF = tuple(("adapted", None, seed) for seed in SEEDS)
 MPNETS = tuple(("teacher", "mpnet", seed) for seed in SEEDS)
@@ -63,6 +64,7 @@ STEPS = {
     "taught_few_slow": Step({**TAUGHT, "learning_rate": 5e-5}, MLM, MPNET, FIRST_REVIEWS),
     "taught": Step(TAUGHT, MLM, MPNET),  # rate and start of the nearest of the few
     "taught_by_three": Step(TAUGHT, MLM, MPNETS),
+    "taught_by_three_then_512": Step(LONG, "taught_by_three", MPNETS, FIRST_REVIEWS),
 }
 
 WORDS = {

@@ -126,7 +126,8 @@ def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
         for result in results_of(step, run, "seed*", folder):
             if found := result.get("against_teachers"):
                 row = np.array(found["divergences"]), step, result
-                groups.setdefault((made.teachers, made.unlabelled), []).append(row)
+                first = STEPS.get(made.start, made)  # the student that it started from, if any
+                groups.setdefault((made.teachers, first.unlabelled), []).append(row)
     return markdown_table(STUDENTS, chain(*map(_by_distance, groups.values())))
 
 
