@@ -5,41 +5,41 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from utils.figures import GREY, OURS, PERCENT
-from utils.research.ladder import TEACHERS_RUNG, worth
+from utils.research.ladder import BASELINE_RUNG, TEACHERS_RUNG, TITLES, worth
+from utils.settings import Settings
 
 
 def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
     """Test accuracy of each step that was scored: its seeds, their mean and its 95% interval.
 
-    `references` are what others report on the same test.
+    A hollow mark is of one seed alone. `references` are what others report on the same test.
     """
     rows = [row for row in rows if row["test"]]
-    figure, axes = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.6))
+    figure, axes = plt.subplots(figsize=(8, 0.45 * len(rows) + 1.4))
     for place, row in enumerate(reversed(rows)):
         test = row["test"]
-        hue = GREY if row["rung"] == TEACHERS_RUNG else OURS
+        hue = GREY if row["rung"] in (BASELINE_RUNG, TEACHERS_RUNG) else OURS
         axes.plot(test["interval"], [place] * 2, color=hue, lw=1.5)
         axes.plot(test["values"], [place] * test["seeds"], "|", color=hue, ms=9)
-        axes.plot(test["mean"], place, "o", color=hue, ms=6)
+        face = hue if test["seeds"] > 1 else "white"
+        axes.plot(test["mean"], place, "o", color=hue, mfc=face, ms=6)
         axes.annotate(f"{test['mean']:.1%}", (test["mean"], place), xytext=(0, 7),
                       textcoords="offset points", ha="center", fontsize=9, color=hue,
                       bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
-    for row, (name, value) in enumerate(references.items()):
-        axes.axvline(value, color="#555555", ls=("--", ":")[row % 2], lw=1, label=name, zorder=0)
+    for number, (name, value) in enumerate(references.items()):
+        style = ("--", ":")[number % 2]
+        axes.axvline(value, color="#555555", ls=style, lw=1, label=name, zorder=0)
     if references:
-        axes.legend(loc="upper right", fontsize=8, frameon=True, framealpha=1, edgecolor="none")
-    seeds = [f", {row['test']['seeds']} seeds" if row["test"]["seeds"] > 1 else ", 1 seed"
-             for row in rows]  # fmt: skip
-    names = [f"{row['rung']}: {row['step']}{count}" for row, count in zip(rows, seeds, strict=True)]
-    axes.set_yticks(range(len(rows)), reversed(names))
+        axes.legend(loc="lower left", fontsize=8)
+    axes.set_yticks(range(len(rows)), [TITLES.get(row["step"], row["step"]) for row in rows[::-1]])
     axes.margins(y=0.15)
     axes.xaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel("test accuracy: seeds, mean, 95% interval of the test's size")
+    axes.set_xlabel("test accuracy")
     plain = next((row for row in rows if row["step"] == "plain"), None)
     last = next((row for row in reversed(rows) if row["rung"][0].isdigit()), None)
     if plain and last is not plain:
         gain = 100 * (last["test"]["mean"] - plain["test"]["mean"])
-        axes.set_title(f"“{last['step']}”: {gain:+.1f} points against “plain”")
+        axes.set_title(f"{gain:+.1f} points with the same {Settings.labels:,} labels")
     return figure
 
 

@@ -11,6 +11,7 @@ from utils.research.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, recipe_o
 from utils.research.tables import FOLDER, read, results_of
 from utils.settings import Settings
 
+BASELINE_RUNG = "the baseline"
 TEACHER = "mpnet"
 TEACHERS_RUNG = "the teacher, MPNet"
 FINE_TUNING = "2 · another fine-tuning"
@@ -29,6 +30,20 @@ RUNGS = {
     ),
     TEACHERS_RUNG: ("teacher",),
 }  # fmt: skip
+TITLES = {  # of what may be scored
+    TFIDF: "TF-IDF, logistic regression",
+    "plain": "fine-tuned",
+    "fast_layers": "fine-tuned, layer-wise decay",
+    "adapted": "pretrained further, then fine-tuned",
+    "self_taught": "taught by three of itself",
+    "self_taught_gold": "… and by the labels again",
+    "taught_few": "taught by MPNet, 14,000 reviews",
+    "taught_few_gold": "… and by the labels again",
+    "taught": "pretrained further, taught by MPNet",
+    "taught_by_three": "pretrained further, taught by 3 MPNet",
+    "taught_by_three_then_512": "… and with 512 tokens",
+    "teacher": "MPNet, five times as large",
+}
 CURVE = ("plain", "adapted")  # steps that are trained on fewer labels, too
 VALIDATED = {"half": "halves", "seed": "seeds"}
 # Test accuracy on IMDB with all of its 25,000 labels, as others published it.
@@ -41,6 +56,8 @@ REFERENCES = {
 def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDER) -> list[dict]:
     """One row a step that has results: what it changes, its validation, its test, its minutes.
 
+    The baseline is the first, where it was scored. Minutes are of training; `predicting_minutes`,
+    of the whole test, are the least of its seeds, since some were beside other work.
     Validation is of either half of the labels, of models trained on the other, and of each seed on
     the same tenth. Results of an earlier recipe of a step are not its own.
     """
@@ -66,8 +83,26 @@ def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDE
                    for kind, results in by_kind.items()},
                 "test": _test([result["test"] for result in by_kind["seed"] if "test" in result]),
                 "minutes": _minutes(step, dataset, run, folder),
+                "predicting_minutes": min(
+                    (result["predicting_minutes"] for result in by_kind["seed"]
+                     if "predicting_minutes" in result), default=None,
+                ),
             })  # fmt: skip
-    return rows
+    return [*_baseline(f"{dataset}-{backbone}", folder), *rows]
+
+
+def _baseline(run: str, folder: Path) -> list[dict]:
+    """The baseline's row, if it was scored."""
+    return [
+        {
+            "rung": BASELINE_RUNG,
+            "step": TFIDF,
+            "recipe": "TF-IDF over words and pairs, logistic regression",
+            **dict.fromkeys((*VALIDATED, "minutes", "predicting_minutes")),
+            "test": _test([result["test"]]),
+        }
+        for result in results_of(TFIDF, run, f"seed{Settings.seed}", folder)
+    ]
 
 
 def learning_curve(
@@ -127,6 +162,25 @@ def ladder_table(rows: list[dict]) -> pd.DataFrame:
             "minutes": "" if row["minutes"] is None else f"{row['minutes']:.0f}",
         }
         for row in rows
+    )
+
+
+def scored_table(rows: list[dict]) -> pd.DataFrame:
+    """What was scored, in short: one row a step, its test accuracy, and what it costs."""
+
+    def minutes(found: float | None) -> str:
+        return "" if found is None else f"{found:.0f}"
+
+    return pd.DataFrame(
+        {
+            "step": row["step"],
+            "what it is": TITLES.get(row["step"], row["recipe"]),
+            "test accuracy": _said_test(row["test"]),
+            "minutes to train": minutes(row["minutes"]),
+            "minutes to predict the test": minutes(row["predicting_minutes"]),
+        }
+        for row in rows
+        if row["test"]
     )
 
 
