@@ -29,6 +29,7 @@ from utils.evaluation import evaluate_elsewhere, mcnemar, share, worst_errors
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.labels import rank_labels
+from utils.research.commands import train
 from utils.research.runs import Research
 from utils.research.steps import PARTS
 from utils.results import Run
@@ -92,7 +93,7 @@ def main() -> None:
             save(run, f"on_{other.name}", about | {"name": other.name} | found)
         save(run, "explanations", about | explanations(run, reviews, classifier, baseline, trained))
         research = Research(replace(settings, seed=Settings.seed), reviews)  # whatever SEED is
-        halves = [research.train("short", ("half", number), score=False)
+        halves = [train(research, "short", ("half", number), score=False)
                   for number in range(PARTS["half"])]  # fmt: skip
         save(run, "labels", about | rank_labels(halves, reviews))
     except InputError as error:

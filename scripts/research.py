@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils import InputError
 from utils.data import load_reviews
+from utils.research.commands import label, pretrain, score_baseline, train
 from utils.research.runs import Research
 from utils.research.steps import MLM, PARTS, STEPS, TFIDF
 from utils.settings import set_up
@@ -61,13 +62,13 @@ def main() -> None:
         for part in parts or [None]:
             for step in arguments.steps:
                 if step == MLM:
-                    path = research.pretrain()
+                    path = pretrain(research)
                 elif step == TFIDF:
-                    path = research.score_baseline()
+                    path = score_baseline(research)
                 elif arguments.label:
-                    path = research.label(step, arguments.label)
+                    path = label(research, step, arguments.label)
                 else:
-                    path = research.train(step, part, arguments.score)
+                    path = train(research, step, part, arguments.score)
                 print(f"Saved in {os.path.relpath(path)}", flush=True)
     except InputError as error:
         sys.exit(f"error: {error}")

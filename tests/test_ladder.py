@@ -109,6 +109,11 @@ def test_a_student_that_goes_on_has_the_cost_of_all_labels_that_it_ever_learnt(t
     minutes = {row["step"]: row["minutes"] for row in ladder(folder=tmp_path)}
     assert minutes["taught_by_three"] == pytest.approx(90 + 3 * (20 + 50 * 26 / 28) + 60)
     assert minutes["taught_by_three_then_512"] == minutes["taught_by_three"] + 15
+    # Where what it started from is of an earlier recipe, its cost is not known.
+    path = tmp_path / "taught_by_three-imdb-minilm-seed42.json"
+    path.write_text(path.read_text().replace('"epochs": 2', '"epochs": 5'))
+    minutes = {row["step"]: row["minutes"] for row in ladder(folder=tmp_path)}
+    assert minutes["taught_by_three_then_512"] is None
 
 
 def test_results_of_an_earlier_recipe_of_a_step_are_left_out(tmp_path):
@@ -133,7 +138,7 @@ def test_students_are_compared_with_the_nearest_of_their_own_teachers(tmp_path):
     for step, divergences in away.items():
         write_training(tmp_path, step, "seed42", 0.9, 5)
         path = tmp_path / f"{step}-imdb-minilm-seed42.json"
-        found = {**share(1, 2), "divergences": divergences}
+        found = {**share(1, 2), "texts_sha256": "the same", "divergences": divergences}
         path.write_text(json.dumps(json.loads(path.read_text()) | {"against_teachers": found}))
     rows = [line.split(" | ") for line in students(folder=tmp_path).splitlines()[2:]]
     assert [row[0].removeprefix("| ") for row in rows] == [
@@ -145,6 +150,10 @@ def test_students_are_compared_with_the_nearest_of_their_own_teachers(tmp_path):
     assert farther[3].startswith("0.0500 [")
     # Pairs differ by 0.1 and 0.2: a mean of 0.15, and 12.7 (t of one degree) times 0.05 around it.
     assert farther[1] == "0.1500 [-0.4853, 0.7853]"
+    # Students that were asked about other reviews are not paired.
+    path = tmp_path / "taught_few_fast-imdb-minilm-seed42.json"
+    path.write_text(path.read_text().replace("the same", "others"))
+    assert "0.1500 [-0.4853" not in students(folder=tmp_path)
 
 
 def test_unknown_minutes_are_not_made_up(tmp_path):

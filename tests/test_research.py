@@ -12,6 +12,7 @@ import torch
 from conftest import BAD, GOOD, PLAIN, TINY, make_reviews, run_script
 from safetensors.torch import save_file
 from transformers import DistilBertForMaskedLM, MPNetConfig, MPNetModel
+from transformers.utils import logging
 
 from utils import InputError
 from utils.backbone import build_model, load_backbone
@@ -21,6 +22,7 @@ from utils.inference import Classifier
 from utils.recipe import Recipe, fingerprint
 from utils.research import tables
 from utils.research.adapt import MaskedLanguageModel, adapt
+from utils.research.commands import label, pretrain, train
 from utils.research.ladder import learning_curve
 from utils.research.runs import Research
 from utils.research.scores import evaluate_baseline
@@ -65,6 +67,20 @@ def test_no_test_text_is_among_the_unlabelled_whatever_its_case_or_markup(with_u
     }  # fmt: skip
     assert len(found) == 300
     assert "label" not in found
+
+
+def test_no_review_of_a_labelled_film_is_among_the_unlabelled(tmp_path):
+    for split, count, seed in (("train", 400, 0), ("test", 200, 1)):
+        films = [f"{split} {row // 4}" for row in range(count)]
+        make_reviews(count, seed=seed).assign(group=films).to_parquet(tmp_path / f"{split}.parquet")
+    settings = Settings(source=str(tmp_path), labels=100)
+    reviews = load_reviews(settings)
+    found, counts = load_unlabelled(settings, reviews)
+    labelled = {*reviews.train["group"], *reviews.validation["group"]}
+    group_of = dict(zip(reviews.unused["hash"], reviews.unused["group"], strict=True))
+    assert {*reviews.unused["group"]} & labelled  # there are some to be left out
+    assert not {group_of[text] for text in found["hash"]} & labelled
+    assert counts["beyond_the_budget"] == len(found) > 10
 
 
 def _letters(text: str) -> str:
@@ -116,8 +132,17 @@ def test_pretraining_further_leaves_a_backbone_and_is_not_repeated(backbone, tmp
 
 
 @pytest.fixture
-def tiny_mpnet(tmp_path):
+def propagated():
+    """Lets pytest see what transformers logs."""
+    logging.enable_propagation()
+    yield
+    logging.disable_propagation()
+
+
+@pytest.fixture
+def tiny_mpnet(tmp_path_factory):
     """A random MPNet folder with what the real one's files also hold: pooler and position ids."""
+    tmp_path = tmp_path_factory.mktemp("mpnet")
     words = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", *GOOD, *BAD, *PLAIN, "<mask>"]
     (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
     config = MPNetConfig(vocab_size=len(words), max_position_embeddings=514, **TINY)
@@ -129,7 +154,9 @@ def tiny_mpnet(tmp_path):
     return tmp_path, model
 
 
-def test_the_teacher_is_loaded_whole_trained_and_kept(tiny_mpnet, reviews, tmp_path, caplog):
+def test_the_teacher_is_loaded_whole_trained_and_kept(
+    tiny_mpnet, reviews, tmp_path, caplog, propagated
+):
     folder, original = tiny_mpnet
     teacher = load_backbone(str(folder))
     model = build_model(teacher, seed=0)
@@ -148,6 +175,9 @@ def test_the_teacher_is_loaded_whole_trained_and_kept(tiny_mpnet, reviews, tmp_p
                            original.encoder.layer[0].output.dense.weight)  # fmt: skip
     assert len(kept.probabilities(["great plot", "awful"])) == 2
     assert "attention implementation" not in caplog.text
+    # Where its files lie makes no other training of it.
+    elsewhere = load_backbone(str(shutil.copytree(folder, tmp_path / "elsewhere")))
+    assert fingerprint(elsewhere, reviews, recipe) == fingerprint(teacher, reviews, recipe)
 
 
 @pytest.fixture
@@ -259,31 +289,31 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     )
     reviews = load_reviews(settings)
     research = Research(settings, reviews)
-    research.pretrain()
+    pretrain(research)
     for seed in (42, 43, 44):
         research = Research(replace(settings, seed=seed), reviews)
-        research.train("adapted", None, score=False)
+        train(research, "adapted", None, score=False)
         with pytest.raises(InputError, match=r"adapted (--label|with SEED=4[34] first)"):
-            research.train("self_taught", None, score=False)
-        labelled = json.loads(research.label("adapted", 10**9).read_text())
+            train(research, "self_taught", None, score=False)
+        labelled = json.loads(label(research, "adapted", 10**9).read_text())
         assert labelled["labelled"] == 400
     research = Research(replace(settings, seed=42), reviews)
-    taught = json.loads(research.train("self_taught", None, score=False).read_text())
+    taught = json.loads(train(research, "self_taught", None, score=False).read_text())
     assert (taught["softly_labelled_reviews"], taught["against_teachers"]["reviews"]) == (360, 40)
-    scored = research.train("self_taught", None, score=True)
+    scored = train(research, "self_taught", None, score=True)
     baseline = Run(scored.with_suffix("")).load("evaluation")["baseline"]
     assert baseline == evaluate_baseline(reviews)["report"]  # fitted on the labels alone
     assert "| self_taught | 42 |" in tables.students(
         f"made-up-{tiny_bert.name}-labels100", tmp_path / "made" / "research"
     )
-    path = research.train("self_taught_gold", None, score=True)
+    path = train(research, "self_taught_gold", None, score=True)
     result = json.loads(path.read_text())
     assert len(result["history"]) == 3
     assert result["test"]["reviews"] == 200
     # What was scored once is not scored again; its card says what is behind it.
     with monkeypatch.context() as patch:
-        patch.setattr("utils.research.runs.score_run", None)
-        again = research.train("self_taught_gold", None, score=True)
+        patch.setattr("utils.research.commands.score_run", None)
+        again = train(research, "self_taught_gold", None, score=True)
     assert json.loads(again.read_text()) == result
     run = Run(path.with_suffix(""))
     same = {"model_sha256": result["model_sha256"]}
@@ -298,25 +328,52 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     assert row["labels"] == 100
     assert row["mean"] == result["test"]["metrics"]["accuracy"]["value"]
 
+    # What it starts from must have learnt the labels that its teachers give now.
+    labels_path, _ = Research(replace(settings, seed=43), reviews).labels_of("adapted", 43)
+    kept, given = labels_path.read_bytes(), read_labels(labels_path)
+    turned = {"labels": 1 - given["labels"], "about": json.dumps(given["about"])}
+    np.savez(labels_path, **given | turned)
+    with pytest.raises(InputError, match="self_taught with SEED=42 first"):
+        train(research, "self_taught_gold", None, score=False)
+    labels_path.write_bytes(kept)
+    # Fewer labels may be others than some of those of then: then their texts were read.
+    fewer = Research(replace(settings, labels=40), load_reviews(replace(settings, labels=40)))
+    assert train(fewer, "adapted", None, score=False).exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(Research, "budget", property(lambda those: {those.settings.labels}))
+        with pytest.raises(InputError, match="mlm with these settings first"):
+            train(fewer, "adapted", None, score=False)
+
     # Another test is another score, where one is asked for.
     other = Research(settings, load_reviews(replace(settings, test_size=100)))
-    other.train("self_taught_gold", None, score=False)
+    train(other, "self_taught_gold", None, score=False)
     assert json.loads(path.read_text()) == result
-    scored = json.loads(other.train("self_taught_gold", None, score=True).read_text())
+    scored = json.loads(train(other, "self_taught_gold", None, score=True).read_text())
     assert scored["test"]["reviews"] == 100
+    # Also where an earlier try was interrupted, when it was done but for the result itself.
+    path.write_text(json.dumps(result))
+    assert json.loads(train(other, "self_taught_gold", None, score=True).read_text()) == scored
     # A step that was changed since is not built on, nor one that knew other reviews.
     monkeypatch.setitem(
         STEPS, "self_taught", Step({"epochs": 1}, "mlm", STEPS["self_taught"].teachers)
     )
     with pytest.raises(InputError, match="self_taught with SEED=42 first"):
-        research.train("self_taught_gold", None, score=False)
+        train(research, "self_taught_gold", None, score=False)
     more = Research(replace(settings, labels=120), load_reviews(replace(settings, labels=120)))
     with pytest.raises(InputError, match="mlm with these settings first"):
-        more.train("adapted", None, score=False)
+        train(more, "adapted", None, score=False)
     changed = make_reviews(400, seed=9).assign(text=lambda frame: frame["text"] + " indeed")
     changed.to_parquet(f"{settings.source}/train.parquet")
     with pytest.raises(InputError, match="mlm with SEED=42 first"):
-        Research(settings, load_reviews(settings)).train("adapted", None, score=False)
+        train(Research(settings, load_reviews(settings)), "adapted", None, score=False)
+
+
+def test_a_step_for_distilberts_layout_is_refused_to_another(tiny_mpnet, with_unlabelled, tmp_path):
+    settings = replace(with_unlabelled[0], backbone=str(tiny_mpnet[0]), artifacts=str(tmp_path))
+    research = Research(settings, load_reviews(settings))
+    for step in ("taught_few", "fast_layers", "short_usual", "adapted"):
+        with pytest.raises(InputError, match=r"DistilBERT's layout.*give another BACKBONE"):
+            train(research, step, None, score=False)
 
 
 def test_weights_that_are_gone_are_asked_for_and_trained_again_to_the_same(
@@ -326,59 +383,72 @@ def test_weights_that_are_gone_are_asked_for_and_trained_again_to_the_same(
         with_unlabelled[0], backbone=str(tiny_bert), labels=100, artifacts=str(tmp_path / "made")
     )
     research = Research(settings, load_reviews(settings))
-    path = research.train("teacher", None, score=True)
+    path = train(research, "teacher", None, score=True)
     run, before = Run(path.with_suffix("")), json.loads(path.read_text())
     shutil.rmtree(run.folder)  # as in a clone, which has the results alone
     with pytest.raises(InputError, match=r"run scripts/research.py teacher with SEED=42 first"):
-        research.label("teacher", 10)
-    assert json.loads(research.train("teacher", None, score=False).read_text()) == before
-    labels = research.label("teacher", 10)
+        label(research, "teacher", 10)
+    assert json.loads(train(research, "teacher", None, score=False).read_text()) == before
+    labels = label(research, "teacher", 10)
     # A score asked for leaves all that the card needs; its numbers are those of before.
     assert not run.find("evaluation")
-    again = json.loads(research.train("teacher", None, score=True).read_text())
+    again = json.loads(train(research, "teacher", None, score=True).read_text())
     assert again["test"] == before["test"]
     assert run.find("evaluation", model_sha256=before["model_sha256"])
     # A result of other weights is made anew from those that are here.
     path.write_text(json.dumps(before | {"model_sha256": "of another machine"}))
     with pytest.raises(InputError, match="or of another training"):
-        research.label("teacher", 10)
-    anew = json.loads(research.train("teacher", None, score=False).read_text())
+        label(research, "teacher", 10)
+    anew = json.loads(train(research, "teacher", None, score=False).read_text())
     assert anew["model_sha256"] == before["model_sha256"]
     assert "test" not in anew
+    # A result that is not of these labels is made anew.
+    expected = labels.read_text()
+    labels.write_text(json.dumps(json.loads(expected) | {"labels_sha256": "of others"}))
+    train(research, "teacher", None, score=False)
+    assert label(research, "teacher", 10).read_text() == expected
     # What is labelled needs no weights.
     shutil.rmtree(run.folder)
-    assert research.label("teacher", 10) == labels
+    assert label(research, "teacher", 10) == labels
 
 
 def test_a_step_made_with_another_split_of_the_same_reviews_is_not_built_on(
-    tiny_bert, with_unlabelled, tmp_path
+    tiny_bert, with_unlabelled, tmp_path, monkeypatch
 ):
     settings = replace(
         with_unlabelled[0], backbone=str(tiny_bert), labels=100, artifacts=str(tmp_path / "made")
     )
-    Research(settings, load_reviews(settings)).train("teacher", None, score=False)
-    train, test = (
+    monkeypatch.setattr("utils.research.adapt.WATCHED", 20)
+    monkeypatch.setattr("utils.research.adapt.EPOCHS", 1)
+    research = Research(settings, load_reviews(settings))
+    train(research, "teacher", None, score=False)
+    pretrain(research)
+    train(research, "adapted_short", ("half", 0), score=False)
+    both = pd.concat(
         pd.read_parquet(f"{settings.source}/{split}.parquet") for split in ("train", "test")
-    )
-    both = pd.concat([train, test]).sample(frac=1, random_state=0)
+    ).sample(frac=1, random_state=0)
     both[:400].to_parquet(f"{settings.source}/train.parquet")
     both[400:].to_parquet(f"{settings.source}/test.parquet")
+    resplit = Research(settings, load_reviews(settings))
     with pytest.raises(InputError, match="teacher with SEED=42 first"):
-        Research(settings, load_reviews(settings)).label("teacher", 10)
+        label(resplit, "teacher", 10)
+    # It was pretrained on texts that are in the test now.
+    with pytest.raises(InputError, match="mlm with these settings first"):
+        train(resplit, "adapted_short", ("half", 0), score=False)
 
 
 def test_parts_have_one_seed_whatever_the_test(tiny_bert, with_unlabelled, tmp_path, monkeypatch):
     settings = replace(
         with_unlabelled[0], backbone=str(tiny_bert), labels=100, artifacts=str(tmp_path / "made")
     )
-    path = Research(settings, load_reviews(settings)).train("short", ("half", 0), score=False)
+    path = train(Research(settings, load_reviews(settings)), "short", ("half", 0), score=False)
     assert not Run(path.with_suffix("")).find("evaluation")
     small = replace(settings, test_size=20)
-    monkeypatch.setattr("utils.research.runs.fine_tune", None)  # the test is nothing to them
-    assert Research(small, load_reviews(small)).train("short", ("half", 0), False) == path
+    monkeypatch.setattr("utils.research.commands.fine_tune", None)  # the test is nothing to them
+    assert train(Research(small, load_reviews(small)), "short", ("half", 0), False) == path
     other = Research(replace(settings, seed=43), load_reviews(settings))
     with pytest.raises(InputError, match="SEED=42 only"):
-        other.train("short", ("half", 0), score=False)
+        train(other, "short", ("half", 0), score=False)
 
 
 def test_where_no_review_without_a_label_is_left_this_is_said(with_unlabelled):

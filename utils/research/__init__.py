@@ -1,5 +1,5 @@
 """More from the same labels, each module after those it imports.
 
-`steps` -> `unlabelled` -> `adapt`, `teaching` (what a step does), `scores` -> `runs` (one step,
-whole), `tables` -> `ladder` -> `figures` (what the saved results say).
+`steps` -> `unlabelled` -> `adapt`, `teaching`, `scores` (what a step does) -> `runs` (what is
+there) -> `commands` (what makes it); `tables` -> `ladder` -> `figures` (what the results say).
 """

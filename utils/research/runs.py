@@ -1,46 +1,36 @@
-"""The research's runs: a step trained, compared on validation, scored if asked to; resumable."""
+"""What of the research is there: results of steps, weights to start from, labels to learn."""
 
 import json
-from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from utils import InputError
-from utils.backbone import Backbone, build_model, load_backbone
-from utils.data import Reviews
-from utils.draw import DRAW_SEED
-from utils.evaluation import metrics, rounded
-from utils.hardware import versions
+from utils.backbone import Backbone, load_backbone
+from utils.data import Reviews, load_reviews
 from utils.inference import Classifier
-from utils.recipe import Recipe, fingerprint
-from utils.research.adapt import adapt, pretraining_fingerprint
-from utils.research.scores import evaluate_baseline, score_run
+from utils.recipe import Recipe
+from utils.research.adapt import pretraining_fingerprint
 from utils.research.steps import (
     MLM,
     MLM_SEED,
-    PARTS,
     STEPS,
-    TFIDF,
     Step,
-    built_on,
     describe,
     is_of,
     result_name,
 )
 from utils.research.teaching import (
-    against_teachers,
-    label_softly,
     learnt_from,
-    soft_labels,
     with_soft_labels,
 )
-from utils.research.unlabelled import load_unlabelled
-from utils.results import Run, sha256, write_json
+from utils.research.unlabelled import hash_of, load_unlabelled
+from utils.results import Run
 from utils.settings import Settings, resolve_path
-from utils.trainer import make_trainer
-from utils.training import fine_tune, load_trained, trained_folder
+from utils.training import load_trained
 
 
 class Research:
@@ -53,77 +43,43 @@ class Research:
         self.settings, self.reviews = settings, reviews
         self.folder = resolve_path(settings.artifacts) / "research"
 
+    @cached_property
+    def unlabelled(self) -> tuple[pd.DataFrame, dict[str, int]]:
+        """What `load_unlabelled` returns for these reviews."""
+        return load_unlabelled(self.settings, self.reviews)
+
     def path(self, step: str, which: str, backbone: str | None = None) -> Path:
         """The JSON of a step: `which` is a seed or a part held out, as in seed42, fold3, half0."""
         settings = replace(self.settings, backbone=backbone or self.settings.backbone)
         run = Run.of(settings, self.reviews.name).name
         return self.folder / result_name(step, run, which, self.settings.labels)
 
-    def pretrain(self) -> Path:
-        """Go on pretraining the backbone on the reviews without labels that students learn from."""
-        texts, counts = load_unlabelled(self.settings, self.reviews)
-        texts = texts.head(learnt_from(texts, None))
-        path = self.path(MLM, f"seed{MLM_SEED}")
-        backbone = load_backbone(self.settings.backbone)
-        result = adapt(path.with_suffix(""), backbone, texts, MLM_SEED)
-        about = {"labels": self.settings.labels, "draw_seed": DRAW_SEED, "unlabelled": counts}
-        return write_json(path, self.reviews.provenance | about | result)
-
-    def score_baseline(self) -> Path:
-        """The baseline's score with this budget of labels, for the learning curve."""
-        counted = evaluate_baseline(self.reviews)
-        del counted["probabilities"]
-        result = {
-            **self.reviews.provenance,
-            "training_sha256": self.reviews.training_sha256,
-            "test": counted.pop("report"),
-            **counted,
-            "versions": versions(),
-        }
-        return write_json(self.path(TFIDF, f"seed{self.settings.seed}"), result)
-
-    def label(self, step: str, count: int) -> Path:
-        """Label reviews that have none with the model of a step, unless that is done."""
-        texts, counts = load_unlabelled(self.settings, self.reviews)
-        path, model_sha256 = self.labels_of(step, self.settings.seed)
-        with suppress(InputError):
-            soft_labels(texts, slice(0, min(count, len(texts))), {path: model_sha256})
-            if path.with_suffix(".json").exists():
-                return path.with_suffix(".json")
-        classifier, _ = self.trained(step)
-        about = {"unlabelled": counts, "model_sha256": model_sha256}
-        labelled = label_softly(classifier, texts, count, path, about)
-        result = {
-            **self.reviews.provenance,
-            **about,
-            "labels_sha256": sha256(path),
-            "labelled": len(labelled["labels"]),
-            "minutes": round(labelled["seconds"] / 60, 2),
-            "versions": versions(),
-        }
-        return write_json(path.with_suffix(".json"), result)
-
     def result(self, step: str, seed: int, backbone: str | None = None) -> dict:
         """The result of a finished step.
 
-        Raises InputError where there is none, where the step has been changed since, or where it,
-        or a teacher of its, was made from other reviews or another split of them.
+        Raises InputError where there is none, where the step has been changed since, or where it
+        was made from other reviews, another split of them or, a student, from other soft labels.
         """
         path = self.path(step, f"seed{seed}", backbone)
         result = json.loads(path.read_text()) if path.exists() else {}
-        teachers = STEPS[step].teachers if step in STEPS else ()
         same = {"reviews_sha256": self.reviews.reviews_sha256}
-        if "training_sha256" in result and not teachers:  # of a student it is of soft labels, too
-            same["training_sha256"] = self.reviews.training_sha256
+        if "training_sha256" in result:  # pretraining has none: see `pretrained`
+            same["training_sha256"] = self.learnt(STEPS[step], self.reviews).training_sha256
         if not same.items() <= result.items() or not is_of(step, result):
             raise InputError(
                 f"{path.name} is missing, or of an earlier recipe or other reviews: "
                 f"run scripts/research.py {step} "
                 f"with {f'BACKBONE={backbone} and ' if backbone else ''}SEED={seed} first."
             )
-        for name, teachers_backbone, teachers_seed in teachers:
-            self.result(name, teachers_seed, teachers_backbone)
         return result
+
+    def learnt(self, step: Step, reviews: Reviews) -> Reviews:
+        """The reviews as the step learns them: with its teachers' labels, where it has any."""
+        if not step.teachers:
+            return reviews
+        texts, _ = self.unlabelled
+        count = learnt_from(texts, step.unlabelled)
+        return with_soft_labels(reviews, texts, count, self.teachers(step))
 
     def trained(self, step: str) -> tuple[Classifier, dict]:
         """The model of a finished step, and its result.
@@ -142,8 +98,15 @@ class Research:
             ) from error
 
     def backbone(self, step: Step) -> Backbone:
-        """What the step starts from."""
+        """What the step starts from.
+
+        Raises InputError where it is not here, or the step is for encoders of another layout.
+        """
         backbone = load_backbone(self.settings.backbone)
+        own = step.start or step.teachers or {"usual", "layer_decay"} & step.changes.keys()
+        if own and backbone.config.model_type != "distilbert":
+            raise InputError(f"This step is for encoders in DistilBERT's layout, which "
+                             f"{backbone.title} is not: give another BACKBONE.")  # fmt: skip
         if step.start is None:
             return backbone
         if step.start == MLM:
@@ -158,22 +121,29 @@ class Research:
     def pretrained(self, backbone: Backbone) -> dict[str, torch.Tensor]:
         """The weights of the backbone that was pretrained further.
 
-        Raises InputError where it is of another backbone, or has read the texts of the labels.
+        It may be of more labels than these. Raises InputError where it is of another backbone, or
+        of a split of the reviews from which it has read what is now a label's text or the test's.
         """
         made, path = self.result(MLM, MLM_SEED), self.path(MLM, f"seed{MLM_SEED}")
-        expected = pretraining_fingerprint(backbone, made["texts_sha256"], MLM_SEED)
-        folder = path.with_suffix("") / made["fingerprint"] / "model"
-        if (
-            made["fingerprint"] != expected
-            or made["labels"] < self.settings.labels  # fewer labels are some of these
-            or made["draw_seed"] != DRAW_SEED
-            or not folder.exists()
-        ):
+        then = self
+        if made["labels"] > self.settings.labels:
+            settings = replace(self.settings, labels=made["labels"])
+            then = Research(settings, load_reviews(settings))
+        texts, _ = then.unlabelled
+        read = hash_of(texts.head(learnt_from(texts, None)))
+        expected = pretraining_fingerprint(backbone, read, MLM_SEED)
+        folder = path.with_suffix("") / expected / "model"
+        if made["fingerprint"] != expected or not self.budget <= then.budget or not folder.exists():
             raise InputError(
                 f"{path.name} is of another backbone, recipe or data, or its weights are not here: "
                 f"run scripts/research.py {MLM} with these settings first."
             )
         return load_backbone(str(folder)).weights
+
+    @property
+    def budget(self) -> set[str]:
+        """The hashes of the labelled texts."""
+        return {*self.reviews.train["hash"], *self.reviews.validation["hash"]}
 
     def history(self, name: str, recipe: Recipe, reviews: Reviews) -> list[str]:
         """What was done to the pretrained encoder, step by step, for the card of a model."""
@@ -195,63 +165,3 @@ class Research:
     def teachers(self, step: Step) -> dict[Path, str]:
         """The same of each of its teachers."""
         return dict(self.labels_of(name, seed, backbone) for name, backbone, seed in step.teachers)
-
-    def train(self, name: str, part: tuple[str, int] | None, score: bool) -> Path:
-        """Train or resume, score if asked to, and return the step's JSON, of its seed or part.
-
-        `part`, such as ("half", 0), is what of the labels is held out, instead of the usual tenth.
-        Parts are compared with one seed, the usual one. A finished step is trained again where its
-        weights are gone, since others may start from them; a part's nobody needs.
-        """
-        step, reviews = STEPS[name], self.reviews
-        if part:
-            if self.settings.seed != Settings.seed:
-                raise InputError(f"Halves and folds are compared with SEED={Settings.seed} only.")
-            if step.teachers or step.start not in (None, MLM):
-                raise InputError(f"{name} learns from models that saw every label: hold none out.")
-            kind, number = part
-            reviews = reviews.fold(number, PARTS[kind])
-        if step.teachers:
-            texts, _ = load_unlabelled(self.settings, self.reviews)
-            teachers = self.teachers(step)
-            count = learnt_from(texts, step.unlabelled)
-            reviews = with_soft_labels(reviews, texts, count, teachers)
-        kind, number = part or ("seed", self.settings.seed)
-        path = self.path(name, f"{kind}{number}")
-        run = Run(path.with_suffix(""))
-        backbone = self.backbone(step)
-        recipe = replace(Recipe(backbone.learning_rate, self.settings.seed), **step.changes)
-        old = json.loads(path.read_text()) if path.exists() else {}
-        key = fingerprint(backbone, reviews, recipe)
-        same = {"fingerprint": key, "reviews_sha256": reviews.reviews_sha256}
-        known = old if same.items() <= old.items() else {}
-        weights = {"fingerprint": key, "model_sha256": known.get("model_sha256")}
-        here = trained_folder(run, key).exists() and run.find("training", **weights)
-        scored = {"model_sha256": known.get("model_sha256"), "split_sha256": reviews.split_sha256}
-        if score and not run.find("evaluation", **scored):  # not these weights on these reviews
-            known = {k: v for k, v in known.items() if k not in ("test", "split_sha256")}
-        measured = ["validation_as_served", *(["against_teachers"] if step.teachers else []),
-                    *(["test"] if score else [])]  # fmt: skip
-        if known.keys() >= set(measured) and (part or here):
-            return path
-        model = build_model(backbone, self.settings.seed)
-        trainer = make_trainer(run, model, backbone, reviews, recipe)
-        history = self.history(name, recipe, reviews)
-        trained = fine_tune(run, trainer, backbone, reviews, recipe, step=name, history=history)
-        if known and known["model_sha256"] != trained["model_sha256"]:
-            print("These weights are others than before: what was measured of those is dropped.")
-            known = {}
-        result = {**built_on(step), **trained, **known}
-        del result["training_loss"]
-        classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)
-        found = classifier.probabilities(reviews.validation["text"].tolist())
-        result["validation_as_served"] = {  # up to 512 tokens, however many were trained on
-            "accuracy": metrics(reviews.validation["label"], found)["accuracy"],
-            "probabilities": rounded(found),
-        }
-        if step.teachers and (found_by := against_teachers(classifier, texts, teachers)):
-            result["against_teachers"] = found_by
-        if score and "test" not in known:
-            baseline = evaluate_baseline(self.reviews)  # on the labels alone
-            result |= score_run(run, reviews, classifier, found, baseline)
-        return write_json(path, result)

@@ -127,7 +127,8 @@ def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
             if found := result.get("against_teachers"):
                 row = np.array(found["divergences"]), step, result
                 first = STEPS.get(made.start, made)  # the student that it started from, if any
-                groups.setdefault((made.teachers, first.unlabelled), []).append(row)
+                same = made.teachers, first.unlabelled, found.get("texts_sha256")
+                groups.setdefault(same, []).append(row)
     return markdown_table(STUDENTS, chain(*map(_by_distance, groups.values())))
 
 

@@ -116,8 +116,8 @@ def against_teachers(
 
     The `share` of equal answers with its interval, and the `divergences` of the student's
     probabilities from the teachers' (Kullback and Leibler, 1951), in nats, one a review. They need
-    no label, so they compare students of one teacher on more reviews than validation has. None,
-    saying so, where the teachers have not labelled all texts.
+    no label, so they compare students of one teacher on more reviews than validation has; those
+    reviews have `texts_sha256`. None, saying so, where the teachers have not labelled all texts.
     """
     rows = slice(learnt_from(all_texts, None), len(all_texts))
     try:
@@ -128,4 +128,5 @@ def against_teachers(
     ours = classifier.probabilities(all_texts["text"].iloc[rows].tolist()).astype(float)
     divergences = entropy(np.stack([1 - theirs, theirs]), np.stack([1 - ours, ours]))
     same = int(((ours >= 0.5) == (theirs >= 0.5)).sum())
-    return {**share(same, len(ours)), "divergences": rounded(divergences)}
+    about = {"texts_sha256": hash_of(all_texts.iloc[rows])}
+    return {**share(same, len(ours)), **about, "divergences": rounded(divergences)}

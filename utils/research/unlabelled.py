@@ -21,14 +21,18 @@ def load_unlabelled(settings: Settings, reviews: Reviews) -> tuple[pd.DataFrame,
     """`text` and `hash` of every review without a label, and how many were found and left out.
 
     These are the source's own unlabelled reviews, where it has any, and its training reviews
-    beyond the label budget, whose labels are not looked at. Left out is what stands in the test
-    or in the budget, or twice, also where only case, spaces, markup or punctuation differ. Raises
+    beyond the label budget, whose labels are not looked at, without those of the budget's groups,
+    such as films, where groups are known. Left out is what stands in the test or in the budget, or
+    twice, also where only case, spaces, markup or punctuation differ. Raises
     InputError where hardly any are left, or they cannot be read.
     """
-    texts = _texts(settings.source)
-    frame = pd.concat([reviews.unused[["text"]], pd.DataFrame({"text": texts})])
+    texts, unused = _texts(settings.source), reviews.unused
+    if "group" in unused:
+        groups = {*reviews.train["group"], *reviews.validation["group"]}
+        unused = unused[~unused["group"].isin(groups)]
+    frame = pd.concat([unused[["text"]], pd.DataFrame({"text": texts})])
     frame = ordered(frame.assign(label=0))[["text", "hash"]]
-    counts = {"without_label": len(texts), "beyond_the_budget": len(reviews.unused)}
+    counts = {"without_label": len(texts), "beyond_the_budget": len(unused)}
     keys = frame["text"].map(_key)
     drops = {
         "in_test_dropped": keys.isin({_key(text) for text in reviews.test_texts}),
