@@ -81,7 +81,7 @@ def small_tests(result: dict) -> Figure:
     axes.minorticks_off()
     _percent(axes)
     found = result["300"]["found"]
-    axes.set_title(f"Of tests of 300 reviews {found:.0%} tell the two models apart (p < 0.05)")
+    axes.set_title(f"A test of 300 reviews tells the two models apart {found:.0%} of the time")
     return figure
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from utils.data import CLASSES
+from utils.evaluation import share
 from utils.results import Run, write
 from utils.text import MAX_TOKENS
 
@@ -84,7 +85,7 @@ def words(table: pd.DataFrame, title: str, unit: str) -> Figure:
 
 
 def training_curves(result: dict) -> Figure:
-    """Training loss by step, and validation loss and accuracy by epoch."""
+    """Training loss by step; validation loss, and accuracy with its 95% interval, by epoch."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
     train, validation = pd.DataFrame(result["training_loss"]), pd.DataFrame(result["validation"])
     left.plot(train["epoch"], train["loss"], color=GREY, lw=0.7, alpha=0.6)
@@ -95,12 +96,16 @@ def training_curves(result: dict) -> Figure:
     left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None), xlim=(0, None))
     lowest = validation.loc[validation["loss"].idxmin(), "epoch"]
     left.set_title(f"Validation loss is lowest after epoch {lowest}")
-    right.plot(validation["epoch"], validation["accuracy"], "o-", color=OURS)
+    count = result["validation_reviews"]
+    bounds = np.array([share(round(a * count), count)["interval"] for a in validation["accuracy"]])
+    right.errorbar(validation["epoch"], validation["accuracy"],
+                   np.abs(bounds.T - validation["accuracy"].to_numpy()), fmt="o-", color=OURS,
+                   elinewidth=1, capsize=3)  # fmt: skip
     kept = validation[validation["epoch"] == result["kept_epoch"]].iloc[0]
-    right.annotate(f"{kept['accuracy']:.1%}", (kept["epoch"], kept["accuracy"]), ha="center",
-                   xytext=(0, 10), textcoords="offset points", color=OURS)  # fmt: skip
+    right.annotate(f"{kept['accuracy']:.1%}", (kept["epoch"], kept["accuracy"]), va="center",
+                   xytext=(8, 0), textcoords="offset points", color=OURS)  # fmt: skip
     right.set(xlabel="epoch", ylabel="validation accuracy", xticks=validation["epoch"])
-    right.margins(x=0.15, y=0.35)
+    right.margins(x=0.2)
     right.yaxis.set_major_formatter(PERCENT)
     right.set_title(f"{kept['accuracy']:.1%} after the epoch that is kept")
     return figure
