@@ -70,6 +70,7 @@ def test_a_mean_over_seeds_is_not_rounded_to_whole_reviews(tmp_path):
 
 def test_a_step_says_its_epochs_also_where_they_are_the_usual_ones():
     assert "3 epochs" in describe(Recipe(1e-4, seed=42), STEPS["taught"])
+    assert "1 epoch, " in describe(Recipe(1e-4, seed=42, epochs=1), STEPS["taught"])
 
 
 def test_minutes_count_what_a_step_builds_on_and_each_part_once(tmp_path):

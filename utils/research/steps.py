@@ -137,4 +137,4 @@ def describe(recipe: Recipe, step: Step) -> str:
         parts.append(f"taught by {len(step.teachers)} x {' and '.join(names)}")
         count = "nearly all" if step.unlabelled is None else f"{step.unlabelled:,}"
         parts.append(f"on {count} reviews without a label")
-    return ", ".join(parts)
+    return ", ".join(parts).replace(", 1 epochs", ", 1 epoch")
