@@ -20,7 +20,6 @@ from utils.research import ladder, tables
 from utils.service import report
 from utils.settings import ROOT
 
-MLM_RESULT = "mlm-imdb-minilm-seed42"
 RUNS = ("imdb-minilm", "rotten-tomatoes-minilm")
 FILES = [ROOT / name for name in ("README.md", "artifacts/benchmark/README.md",
                                   "artifacts/research/README.md")]  # fmt: skip
@@ -144,7 +143,7 @@ def marked_tables() -> dict[str, str]:
         "students": tables.students(),
         "gpu": tables.tried_on_gpu(),
         "scored": of_frame(ladder.scored_table(ladder.ladder())),
-        "unlabelled": tables.said_unlabelled(*tables.read(tables.FOLDER, MLM_RESULT)),
+        "unlabelled": tables.said_unlabelled(tables.pretrained()),
         "ladder": of_frame(ladder.ladder_table(ladder.ladder())),
         "curve": of_frame(ladder.learning_curve_table(ladder.learning_curve())),
         "usual": tables.against_ours(("short_usual", "short_random")),

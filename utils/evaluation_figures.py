@@ -2,11 +2,10 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from utils.figures import GREY, OURS, PERCENT
+from utils.figures import GREY, OURS, PERCENT, points
 
 
 def reliability_diagram(result: dict) -> Figure:
@@ -20,12 +19,12 @@ def reliability_diagram(result: dict) -> Figure:
     for (axes, below), (name, bins) in zip(panels.T, result["reliability"].items(), strict=True):
         sure = np.array([part["probability"] for part in bins])
         axes.plot([0.5, 1], [0.5, 1], color=GREY, ls=":", lw=1)
-        _points(axes, sure, bins, OURS, line=True)
+        points(axes, sure, bins, OURS, line=True)
         error = result["calibration_error"][name]
         which = "As trained" if name == "before" else f"Temperature {result['temperature']:.2f}"
         axes.set_title(f"{which}: off by {error['value']:.1%} in the mean", fontsize=11)
         axes.set(xlim=(0.48, 1.02), ylim=(0, 1.02))
-        _percent(axes)
+        axes.yaxis.set_major_formatter(PERCENT)
         below.bar(sure, [part["reviews"] for part in bins], width=0.025, color="#BBBBBB")
         below.set(xlabel="probability of the answer", yscale="log")
         below.xaxis.set_major_formatter(PERCENT)
@@ -46,10 +45,10 @@ def accuracy_by(result: dict[str, dict]) -> Figure:
         places = np.arange(len(rows))
         for (model, hue), shift in zip((("fine-tuned", OURS), ("TF-IDF", GREY)), (-0.08, 0.08),
                                        strict=True):  # fmt: skip
-            _points(axes, places + shift, [row["models"][model] for row in rows], hue)
+            points(axes, places + shift, [row["models"][model] for row in rows], hue)
         axes.set_xticks(places, [f"{row['group']}\n({row['reviews']:,})" for row in rows])
         axes.set(xlabel=f"{what} (reviews)", ylabel="accuracy")
-        _percent(axes)
+        axes.yaxis.set_major_formatter(PERCENT)
         ours = [(row["models"]["fine-tuned"]["share"], row["group"]) for row in rows]
         (low, least), (high, most) = min(ours), max(ours)
         title = f"By {what}: {low:.1%} ({least}) to {high:.1%} ({most})"
@@ -79,7 +78,7 @@ def small_tests(result: dict) -> Figure:
     axes.set(xscale="log", xlabel="reviews in the test", ylabel="of the tests", ylim=(0, 1.12))
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
-    _percent(axes)
+    axes.yaxis.set_major_formatter(PERCENT)
     found = result["300"]["found"]
     axes.set_title(f"A test of 300 reviews tells the two models apart {found:.0%} of the time")
     return figure
@@ -131,7 +130,7 @@ def flips_without_words(flips: dict[str, dict]) -> Figure:
         ("random", GREY, "random words"),
     ):
         rows = [part[name] for part in flips.values()]
-        _points(axes, np.array(counts), rows, hue, line=True)
+        points(axes, np.array(counts), rows, hue, line=True)
         axes.annotate(words, (counts[-1], rows[-1]["share"]), xytext=(10, 0), va="center",
                       textcoords="offset points", color=hue)  # fmt: skip
     last = flips[str(counts[-1])]
@@ -139,20 +138,9 @@ def flips_without_words(flips: dict[str, dict]) -> Figure:
     hits = {name: round(found["share"] * total) for name, found in last.items()}
     axes.set_xticks(counts)
     axes.set(xlabel="words removed from a review", ylabel="answers that change", ylim=(0, None))
-    _percent(axes)
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.set_title(
         f"Without the {counts[-1]} strongest words {hits['strongest']} of {total} answers change, "
         f"without random ones {hits['random']}", fontsize=11,
     )  # fmt: skip
     return figure
-
-
-def _points(axes: Axes, places: np.ndarray, rows: list[dict], hue: str, line: bool = False) -> None:
-    values = np.array([row["share"] for row in rows])
-    bounds = np.array([row["interval"] for row in rows]).T
-    errors = np.abs(bounds - values)
-    axes.errorbar(places, values, errors, fmt="o-" if line else "o", color=hue, capsize=3)
-
-
-def _percent(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")

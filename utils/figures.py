@@ -1,12 +1,14 @@
 """Figures: one look, one hue for each class, titles that state what the numbers say."""
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, StrMethodFormatter
@@ -97,10 +99,8 @@ def training_curves(result: dict) -> Figure:
     lowest = validation.loc[validation["loss"].idxmin(), "epoch"]
     left.set_title(f"Validation loss is lowest after epoch {lowest}")
     count = result["validation_reviews"]
-    bounds = np.array([share(round(a * count), count)["interval"] for a in validation["accuracy"]])
-    right.errorbar(validation["epoch"], validation["accuracy"],
-                   np.abs(bounds.T - validation["accuracy"].to_numpy()), fmt="o-", color=OURS,
-                   elinewidth=1, capsize=3)  # fmt: skip
+    rows = [share(round(accuracy * count), count) for accuracy in validation["accuracy"]]
+    points(right, validation["epoch"], rows, OURS, line=True)
     kept = validation[validation["epoch"] == result["kept_epoch"]].iloc[0]
     right.annotate(f"{kept['accuracy']:.1%}", (kept["epoch"], kept["accuracy"]), va="center",
                    xytext=(8, 0), textcoords="offset points", color=OURS)  # fmt: skip
@@ -109,6 +109,15 @@ def training_curves(result: dict) -> Figure:
     right.yaxis.set_major_formatter(PERCENT)
     right.set_title(f"{kept['accuracy']:.1%} after the epoch that is kept")
     return figure
+
+
+def points(
+    axes: Axes, places: Sequence, rows: list[dict], hue: str, line: bool = False, key: str = "share"
+) -> None:
+    """The value that each row has under `key`, with its `interval`; joined where `line`."""
+    values = np.array([row[key] for row in rows])
+    errors = np.abs(np.array([row["interval"] for row in rows]).T - values)
+    axes.errorbar(places, values, errors, fmt="o-" if line else "o", color=hue, capsize=3)
 
 
 def confusion_matrices(reports: dict[str, dict]) -> Figure:

@@ -1,10 +1,9 @@
 """Figures of the research: the ladder of steps, and accuracy against the number of labels."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.figure import Figure
 
-from utils.figures import GREY, OURS, PERCENT
+from utils.figures import GREY, OURS, PERCENT, points
 from utils.research.ladder import BASELINE_RUNG, TEACHERS_RUNG, TITLES, worth
 from utils.settings import Settings
 
@@ -48,11 +47,9 @@ def learning_curve(curves: dict[str, list[dict]]) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 3.6))
     for name, rows in curves.items():
         hue = {"TF-IDF": GREY, "plain": "#56B4E9"}.get(name, OURS)
-        labels, means = zip(*((row["labels"], row["mean"]) for row in rows), strict=True)
-        bounds = np.abs(np.array([row["interval"] for row in rows]).T - means)
-        axes.errorbar(labels, means, bounds, fmt="o-", color=hue, capsize=3)
-        axes.annotate(name, (labels[-1], means[-1]), xytext=(8, 0), textcoords="offset points",
-                      va="center", color=hue)  # fmt: skip
+        points(axes, [row["labels"] for row in rows], rows, hue, line=True, key="mean")
+        axes.annotate(name, (rows[-1]["labels"], rows[-1]["mean"]), xytext=(8, 0), va="center",
+                      textcoords="offset points", color=hue)  # fmt: skip
     ticks = sorted({row["labels"] for rows in curves.values() for row in rows})
     axes.set(xscale="log", xlabel="labelled reviews, validation included", ylabel="test accuracy")
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])

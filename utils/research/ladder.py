@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from utils.evaluation import said, share
-from utils.research.steps import MLM, MLM_SEED, STEPS, TFIDF, describe, recipe_of
-from utils.research.tables import FOLDER, read, results_of
+from utils.research.steps import FIRST_REVIEWS, MLM, STEPS, TFIDF, describe, recipe_of
+from utils.research.tables import FOLDER, pretrained, read, results_of
 from utils.settings import Settings
 
 BASELINE_RUNG = "the baseline"
@@ -37,7 +37,7 @@ TITLES = {  # of what may be scored
     "adapted": "pretrained further, then fine-tuned",
     "self_taught": "taught by three of itself",
     "self_taught_gold": "… and by the labels again",
-    "taught_few": "taught by MPNet, 14,000 reviews",
+    "taught_few": f"taught by MPNet, {FIRST_REVIEWS:,} reviews",
     "taught_few_gold": "… and by the labels again",
     "taught": "pretrained further, taught by MPNet",
     "taught_by_three": "pretrained further, taught by 3 MPNet",
@@ -159,7 +159,7 @@ def ladder_table(rows: list[dict]) -> pd.DataFrame:
             "what is done": row["recipe"],
             **{f"validation, by {name}": percent(row[kind]) for kind, name in VALIDATED.items()},
             "test accuracy": _said_test(row["test"]),
-            "minutes": "" if row["minutes"] is None else f"{row['minutes']:.0f}",
+            "minutes": _said_minutes(row["minutes"]),
         }
         for row in rows
     )
@@ -167,21 +167,21 @@ def ladder_table(rows: list[dict]) -> pd.DataFrame:
 
 def scored_table(rows: list[dict]) -> pd.DataFrame:
     """What was scored, in short: one row a step, its test accuracy, and what it costs."""
-
-    def minutes(found: float | None) -> str:
-        return "" if found is None else f"{found:.0f}"
-
     return pd.DataFrame(
         {
             "step": row["step"],
             "what it is": TITLES.get(row["step"], row["recipe"]),
             "test accuracy": _said_test(row["test"]),
-            "minutes to train": minutes(row["minutes"]),
-            "minutes to predict the test": minutes(row["predicting_minutes"]),
+            "minutes to train": _said_minutes(row["minutes"]),
+            "minutes to predict the test": _said_minutes(row["predicting_minutes"]),
         }
         for row in rows
         if row["test"]
     )
+
+
+def _said_minutes(found: float | None) -> str:
+    return "" if found is None else f"{found:.0f}"
 
 
 def _said_test(found: dict | None) -> str:
@@ -240,8 +240,8 @@ def _costs(step: str, dataset: str, run: str, folder: Path) -> dict[tuple, float
     own = [result["minutes"] for result in trained if result["minutes"] is not None]
     costs = {(step, run): float(np.median(own)) if own else None}
     if STEPS[step].start == MLM:
-        found = read(folder, f"{MLM}-{run}-seed{MLM_SEED}")
-        costs[MLM, run] = found[0]["minutes"] if found else None
+        found = pretrained(run, folder)
+        costs[MLM, run] = found["minutes"] if found else None
     elif STEPS[step].start:
         costs |= _costs(STEPS[step].start, dataset, run, folder)
     for teacher, backbone, seed in STEPS[step].teachers:

@@ -14,19 +14,8 @@ from utils.data import Reviews, load_reviews
 from utils.inference import Classifier
 from utils.recipe import Recipe
 from utils.research.adapt import pretraining_fingerprint
-from utils.research.steps import (
-    MLM,
-    MLM_SEED,
-    STEPS,
-    Step,
-    describe,
-    is_of,
-    result_name,
-)
-from utils.research.teaching import (
-    learnt_from,
-    with_soft_labels,
-)
+from utils.research.steps import MLM, MLM_SEED, STEPS, Step, describe, is_of, result_name
+from utils.research.teaching import learnt_from, with_soft_labels
 from utils.research.unlabelled import hash_of, load_unlabelled
 from utils.results import Run
 from utils.settings import Settings, resolve_path

@@ -68,11 +68,11 @@ STEPS = {
 }
 
 WORDS = {
-    "learning_rate": "learning rate {:g}",
-    "epochs": "{} epochs",
-    "max_tokens": "{} tokens",
-    "layer_decay": "each layer at {:g} of the rate above",
-    "averaging": "weights averaged ({:g})",
+    "learning_rate": "learning rate {:g}".format,
+    "epochs": lambda count: "1 epoch" if count == 1 else f"{count} epochs",
+    "max_tokens": "{} tokens".format,
+    "layer_decay": "each layer at {:g} of the rate above".format,
+    "averaging": "weights averaged ({:g})".format,
 }
 
 
@@ -123,7 +123,7 @@ def step_of(path: Path) -> Step:
 def describe(recipe: Recipe, step: Step) -> str:
     """What tells one training of the research from another: rate, epochs, tokens, other changes."""
     main = Recipe(learning_rate=0.0, seed=0, epochs=0, max_tokens=0)  # these are always told
-    parts = [words.format(value) for name, words in WORDS.items()
+    parts = [words(value) for name, words in WORDS.items()
              if (value := getattr(recipe, name)) != getattr(main, name)]  # fmt: skip
     parts += [] if recipe.tail else ["the head of a long review only"]
     parts += ["the epoch that validation prefers"] if recipe.best_epoch else []
@@ -137,4 +137,4 @@ def describe(recipe: Recipe, step: Step) -> str:
         parts.append(f"taught by {len(step.teachers)} x {' and '.join(names)}")
         count = "nearly all" if step.unlabelled is None else f"{step.unlabelled:,}"
         parts.append(f"on {count} reviews without a label")
-    return ", ".join(parts).replace(", 1 epochs", ", 1 epoch")
+    return ", ".join(parts)

@@ -10,7 +10,17 @@ from scipy.stats import ttest_rel
 
 from utils.evaluation import paired_interval, said, share
 from utils.markdown import markdown_table
-from utils.research.steps import STEPS, Step, describe, is_of, recipe_of, result_name, step_of
+from utils.research.steps import (
+    MLM,
+    MLM_SEED,
+    STEPS,
+    Step,
+    describe,
+    is_of,
+    recipe_of,
+    result_name,
+    step_of,
+)
 from utils.results import Run
 from utils.settings import ROOT, Settings
 
@@ -30,6 +40,11 @@ def results_of(
     """The results that were trained as the step now says; `which` is a pattern, as seed*, half*."""
     found = read(folder, result_name(step, run, which, labels).removesuffix(".json"))
     return [result for result in found if is_of(step, result)]
+
+
+def pretrained(run: str = "imdb-minilm", folder: Path = FOLDER) -> dict | None:
+    """The result of pretraining on the reviews without labels, if it was run."""
+    return next(iter(results_of(MLM, run, f"seed{MLM_SEED}", folder)), None)
 
 
 def cross_validated(dataset: str = "imdb-minilm") -> str:

@@ -23,8 +23,8 @@ def load_unlabelled(settings: Settings, reviews: Reviews) -> tuple[pd.DataFrame,
     These are the source's own unlabelled reviews, where it has any, and its training reviews
     beyond the label budget, whose labels are not looked at, without those of the budget's groups,
     such as films, where groups are known. Left out is what stands in the test or in the budget, or
-    twice, also where only case, spaces, markup or punctuation differ. Raises
-    InputError where hardly any are left, or they cannot be read.
+    twice, also where only case, spaces, markup or punctuation differ. Raises InputError where
+    hardly any are left, or they cannot be read.
     """
     texts, unused = _texts(settings.source), reviews.unused
     if "group" in unused:
