@@ -142,6 +142,7 @@ def marked_tables() -> dict[str, str]:
         "epochs": tables.by_epoch(),
         "students": tables.students(),
         "gpu": tables.tried_on_gpu(),
+        "self_taught": tables.self_taught_on_gpu(),
         "scored": of_frame(ladder.scored_table(ladder.ladder())),
         "unlabelled": tables.said_unlabelled(tables.pretrained()),
         "ladder": of_frame(ladder.ladder_table(ladder.ladder())),
