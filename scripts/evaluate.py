@@ -124,13 +124,18 @@ def own_pairs(models: dict[str, pairs.Predict]) -> dict:
                          "after": round(float(found.after), 4),
                          "passed": bool(found.passed)}  # fmt: skip
     ours, theirs = (frame["passed"].to_numpy().astype(float) for frame in scored.values())
+    flips = (own["expected"] == "flip").to_numpy()
     return {
         "by_kind": {name: pairs.passed_by_kind(frame) for name, frame in scored.items()},
         "first_right": {
             name: share(int((frame["before"] >= 0.5).sum()), len(frame))
             for name, frame in scored.items()
         },
-        "mcnemar": mcnemar(np.ones(len(own), dtype=int), ours, theirs),
+        "mcnemar": {
+            part: mcnemar(np.ones(rows.sum(), dtype=int), ours[rows], theirs[rows])
+            for part, rows in (("flip", flips), ("keep", ~flips))
+            if rows.any()
+        },
         "pairs": rows,
     }
 

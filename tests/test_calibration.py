@@ -12,6 +12,7 @@ from utils.calibration import (
     best_threshold,
     calibration_error,
     fit_temperature,
+    refit_temperature,
     reliability,
     with_temperature,
 )
@@ -58,6 +59,19 @@ def test_the_calibration_error_is_the_mean_gap_of_the_bins():
     assert [round(part["share"], 3) for part in bins] == [1.0, 0.833]
     expected = (2 * 0.4 + 6 * (0.9 - 5 / 6)) / 8
     assert calibration_error(labels, probabilities)["value"] == pytest.approx(expected)
+
+
+def test_an_interval_knows_that_the_temperature_was_fitted_on_few_reviews():
+    labels, probabilities = overconfident(2.0, reviews=4000)
+    temperature = fit_temperature(labels, probabilities)
+
+    def width(*refitted: float) -> float:
+        low, high = calibration_error(labels, probabilities, temperature, refitted)["interval"]
+        return high - low
+
+    assert width(0.7 * temperature, 1.4 * temperature) > 2 * width(temperature)
+    refitted = refit_temperature(labels[:100], probabilities[:100])
+    assert np.ptp(refitted) > 3 * np.ptp(refit_temperature(labels, probabilities))
 
 
 def test_the_threshold_is_the_best_one_and_the_nearest_to_a_half():

@@ -1,5 +1,7 @@
 """Is 90% sure right nine times in ten? Temperature, calibration error and thresholds."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
@@ -54,27 +56,37 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict]:
     ]
 
 
-def calibration_error(labels: np.ndarray, probabilities: np.ndarray, seed: int = 0) -> dict:
+def calibration_error(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    temperature: float = 1.0,
+    refitted: Sequence[float] = (1.0,),
+) -> dict:
     """The expected calibration error over those bins (Guo et al., 2017), and what chance gives.
 
-    Even honest probabilities have an error above zero, the more so the fewer reviews there are:
+    The interval is of drawing the reviews anew and, where the `temperature` was fitted, of fitting
+    it anew, too: `refitted` are temperatures of other draws of the reviews it was fitted on. Even
+    honest probabilities have an error above zero, the more so the fewer reviews there are:
     `by_chance` is the 95% range where answers are right exactly as often as they promise.
     """
-    sure, right = _sure_and_right(labels, probabilities)
-    inside = np.eye(BINS)[_bins(sure)]  # (reviews, bins)
-    random = np.random.default_rng(seed)
-    honest = random.random((RESAMPLES, len(sure))) < sure
-    by_chance = np.abs((sure - honest) @ inside).sum(1) / len(sure)
-    value = np.abs((sure - right) @ inside).sum() / len(sure)
-    drawn = [
-        np.abs(random.poisson(1.0, len(sure)) * (sure - right) @ inside).sum() / len(sure)
-        for _ in range(RESAMPLES)
-    ]
+    random, places = np.random.default_rng(0), np.arange(RESAMPLES)
+    sure, right = _sure_and_right(labels, with_temperature(probabilities, temperature))
+    by_chance = [_error(sure, random.random(len(sure)) < sure) for _ in places]
+    drawn = []
+    for place in places:
+        again = with_temperature(probabilities, refitted[place % len(refitted)])
+        drawn.append(_error(*_sure_and_right(labels, again), random.poisson(1.0, len(sure))))
     return {
-        "value": float(value),
+        "value": _error(sure, right),
         "interval": np.percentile(drawn, [2.5, 97.5]).tolist(),
         "by_chance": np.percentile(by_chance, [2.5, 97.5]).tolist(),
     }
+
+
+def _error(sure: np.ndarray, right: np.ndarray, times: np.ndarray | float = 1.0) -> float:
+    """The mean over reviews of their bin's gap; each counts as many `times`."""
+    gaps = np.bincount(_bins(sure), weights=times * (sure - right), minlength=BINS)
+    return float(np.abs(gaps).sum() / np.sum(np.broadcast_to(times, sure.shape)))
 
 
 def near(labels: np.ndarray, probabilities: np.ndarray, low: float, high: float) -> dict:
@@ -87,13 +99,13 @@ def near(labels: np.ndarray, probabilities: np.ndarray, low: float, high: float)
     return {"sure": float(sure[inside].mean()), **found}
 
 
-def temperature_interval(labels: np.ndarray, probabilities: np.ndarray) -> list[float]:
-    """The 95% interval of the temperature (percentile bootstrap)."""
+def refit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Temperatures fitted on other draws of the reviews, as many as `REFITS` (bootstrap)."""
     random, found = np.random.default_rng(0), []
     for _ in range(REFITS):
         rows = random.integers(len(labels), size=len(labels))
         found.append(fit_temperature(labels[rows], probabilities[rows]))
-    return np.percentile(found, [2.5, 97.5]).tolist()
+    return np.array(found)
 
 
 def best_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -111,7 +123,7 @@ def calibrate(run: Run, reviews: Reviews, validation: np.ndarray, test: np.ndarr
     `validation` and `test` are a model's probabilities there. Saved as `results/calibration.json`.
     """
     known, labels = (part["label"].to_numpy() for part in (reviews.validation, reviews.test))
-    temperature = fit_temperature(known, validation)
+    temperature, refitted = fit_temperature(known, validation), refit_temperature(known, validation)
     threshold = best_threshold(known, validation)
     kinds = {
         "before": with_temperature(test, 1.0),
@@ -122,7 +134,7 @@ def calibrate(run: Run, reviews: Reviews, validation: np.ndarray, test: np.ndarr
         "model_sha256": run.load("training")["model_sha256"],
         "validation_reviews": len(known),
         "temperature": temperature,
-        "temperature_interval": temperature_interval(known, validation),
+        "temperature_interval": np.percentile(refitted, [2.5, 97.5]).tolist(),
         "threshold": threshold,
         "validation": {
             "at_0.5": metrics(known, validation)["accuracy"],
@@ -130,7 +142,10 @@ def calibrate(run: Run, reviews: Reviews, validation: np.ndarray, test: np.ndarr
         },
         "at_the_threshold": report(labels, test, threshold),
         "against_0.5": mcnemar(labels, test >= threshold, test),
-        "calibration_error": {name: calibration_error(labels, p) for name, p in kinds.items()},
+        "calibration_error": {
+            "before": calibration_error(labels, test),
+            "after": calibration_error(labels, test, temperature, refitted),
+        },
         "near_90": {name: near(labels, p, 0.88, 0.92) for name, p in kinds.items()},
         "log_loss": {name: float(log_loss(labels, p)) for name, p in kinds.items()},
         "reliability": {name: reliability(labels, p) for name, p in kinds.items()},

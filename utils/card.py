@@ -177,11 +177,11 @@ def _calibration(found: dict | None) -> str:
         return "The score is no calibrated probability."
     if found["temperature"] == 1:
         return "The score is no calibrated probability: validation was too small to tell."
-    before, after = (found["calibration_error"][kind]["value"] for kind in ("before", "after"))
+    before, after = (said(found["calibration_error"][kind]) for kind in ("before", "after"))
     return (
         f"Scores are calibrated on {found['validation_reviews']} validation reviews (temperature "
-        f"{found['temperature']:.2f}): the calibration error on the test is {after:.1%}, and was "
-        f"{before:.1%}."
+        f"{found['temperature']:.2f}): the calibration error on the test is {after}, and was "
+        f"{before} before."
     )
 
 

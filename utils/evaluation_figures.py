@@ -52,8 +52,9 @@ def accuracy_by(result: dict[str, dict]) -> Figure:
         ours = [(row["models"]["fine-tuned"]["share"], row["group"]) for row in rows]
         (low, least), (high, most) = min(ours), max(ours)
         title = f"By {what}: {low:.1%} ({least}) to {high:.1%} ({most})"
-        chance = found["p_value"] is None or found["p_value"] >= 0.05
-        axes.set_title(title + (": may be chance" if chance else ""), fontsize=11)
+        if (p_value := found["p_value"]) is not None:
+            title += ", p < 0.0001" if p_value < 1e-4 else f", p = {p_value:.2g}"
+        axes.set_title(title, fontsize=11)
     panels[0, 0].text(0.01, 0.06, "fine-tuned", color=OURS, transform=panels[0, 0].transAxes)
     panels[0, 0].text(0.16, 0.06, "TF-IDF", color=GREY, transform=panels[0, 0].transAxes)
     return figure
