@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -45,7 +46,11 @@ def main() -> None:
         "--part", choices=PARTS, nargs="*", default=PARTS[:3], help="default: the first three"
     )
     parts = parser.parse_args().part
+    missing = [name for name in ("nncf", "openvino") if find_spec(name) is None]
     try:
+        if missing and "inference" in parts:
+            raise InputError(f"{' and '.join(missing)} are missing: pip install -r "
+                             "requirements-bench.txt, as make bench does.")  # fmt: skip
         settings = set_up()
         reviews = load_reviews(settings) if "inference" in parts else None
     except InputError as error:

@@ -12,6 +12,7 @@ one half of them. Results are saved in the run's folder, each as soon as it is t
 import argparse
 import json
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,7 @@ from utils.training import load_trained
 EXPLAINED = 100  # test reviews whose words are removed
 SHOWN = 3  # right and wrong ones that are shown
 REMOVED = (1, 3, 5, 10)  # words
+FEWEST = 20  # labels
 REMOVERS = ("strongest", "TF-IDF", "random")  # whose words
 
 
@@ -101,9 +103,16 @@ def main() -> None:
 
 
 def load_others(settings: Settings, source: str) -> Reviews:
-    """Other reviews, split with as many labels as ours; TEST_SIZE is of ours alone."""
+    """Other reviews, of which only the test is used; TEST_SIZE is of ours alone.
+
+    They are split with as many labels as ours, as a run of their own would be, where they have so
+    many, and else with the fewest.
+    """
+    others = replace(settings, source=source, test_size="auto")
+    with suppress(InputError):
+        return load_reviews(others)
     try:
-        return load_reviews(replace(settings, source=source, test_size="auto"))
+        return load_reviews(replace(others, labels=FEWEST))
     except InputError as error:
         raise InputError(f"--also {source}: {error}") from error
 

@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -59,8 +60,8 @@ def run_notebook(path: Path, run: Run) -> None:
 
 def export_settings(settings: Settings) -> None:
     """Hand the decided settings to the kernels, so that `auto` is decided once for all."""
-    for name in ("source", "backbone", "labels", "seed", "test_size", "artifacts"):
-        os.environ[name.upper()] = str(getattr(settings, name))
+    for name, value in asdict(settings).items():
+        os.environ[name.upper()] = str(value)
 
 
 def closing_words(run: Run) -> str:

@@ -9,6 +9,7 @@ import argparse
 import multiprocessing
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -18,6 +19,7 @@ from utils.benchmark import scale
 from utils.benchmark.engines import random_texts
 from utils.benchmark.measure import FOLDER, review_lengths
 from utils.export import RELEASED
+from utils.folders import start_ray
 from utils.hardware import versions
 from utils.results import write_json
 
@@ -28,9 +30,7 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    try:
-        import ray
-    except ImportError:
+    if find_spec("ray") is None:
         sys.exit("error: Ray is not installed: pip install -r requirements-ray.txt")
     texts = random_texts(review_lengths(FILES * ROWS))
     try:
@@ -43,7 +43,7 @@ def main() -> None:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 target = folder / "one.parquet"
                 stages = pool.apply(scale.seconds_of_stages, (RELEASED, first, target))
-            ray.init(include_dashboard=False)
+            start_ray()
             by_workers = {}
             for actors in (1, 2):
                 by_workers[str(actors)] = scale.label_by(

@@ -3,7 +3,7 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it
-for name in ("SOURCE", "BACKBONE", "LABELS", "SEED", "TEST_SIZE", "ARTIFACTS"):
+for name in ("SOURCE", "BACKBONE", "LABELS", "SEED", "TEST_SIZE", "ARTIFACTS", "REVIEWS_API_KEY"):
     os.environ.pop(name, None)
 
 import random
@@ -98,11 +98,14 @@ def reviews(reviews_folder):
     return load_reviews(Settings(source=str(reviews_folder), labels=200))
 
 
-def run_script(name: str, *arguments, **settings) -> subprocess.CompletedProcess:
+def run_script(
+    name: str, *arguments, stdin: str = "", cwd: Path | None = None, **settings
+) -> subprocess.CompletedProcess:
     """Run one of scripts/ with the settings as its environment, in upper case."""
     values = {key.upper(): str(value) for key, value in settings.items()}
     command = [sys.executable, ROOT / "scripts" / name, *map(str, arguments)]
-    return subprocess.run(command, env={**os.environ, **values}, capture_output=True, text=True)
+    return subprocess.run(command, env={**os.environ, **values}, cwd=cwd, input=stdin,
+                          capture_output=True, text=True)  # fmt: skip
 
 
 def trainer_in(run, backbone, reviews, recipe):

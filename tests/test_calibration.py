@@ -17,7 +17,7 @@ from utils.calibration import (
     with_temperature,
 )
 from utils.evaluation import share
-from utils.failures import accuracy_by, by_length, by_loss, kind_of, small_tests
+from utils.failures import accuracy_by, by_length, by_loss, by_stars, kind_of, small_tests
 from utils.pairs import load_pairs, passed_by_kind, score_pairs, score_published
 from utils.text import Tokens
 
@@ -52,12 +52,12 @@ def test_a_certain_answer_stays_finite():
 
 def test_the_calibration_error_is_the_mean_gap_of_the_bins():
     labels = np.array([1, 1, 1, 0, 0, 0, 1, 1])
-    probabilities = np.array([0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.6, 0.6])
-    # Six answers of 90%, of which five are right, and two of 60%, both right.
+    probabilities = np.array([0.91, 0.91, 0.91, 0.91, 0.09, 0.09, 0.61, 0.61])
+    # Six answers of 91%, of which five are right, and two of 61%, both right.
     bins = reliability(labels, probabilities)
     assert [part["reviews"] for part in bins] == [2, 6]
     assert [round(part["share"], 3) for part in bins] == [1.0, 0.833]
-    expected = (2 * 0.4 + 6 * (0.9 - 5 / 6)) / 8
+    expected = (2 * 0.39 + 6 * (0.91 - 5 / 6)) / 8
     assert calibration_error(labels, probabilities)["value"] == pytest.approx(expected)
 
 
@@ -69,7 +69,7 @@ def test_an_interval_knows_that_the_temperature_was_fitted_on_few_reviews():
         low, high = calibration_error(labels, probabilities, temperature, refitted)["interval"]
         return high - low
 
-    assert width(0.7 * temperature, 1.4 * temperature) > 2 * width(temperature)
+    assert width(temperature, 1.6 * temperature) > 2 * width(temperature)
     refitted = refit_temperature(labels[:100], probabilities[:100])
     assert np.ptp(refitted) > 3 * np.ptp(refit_temperature(labels, probabilities))
 
@@ -124,6 +124,13 @@ def test_accuracy_is_told_in_the_groups_own_order():
     assert shares == [
         ("nothing", 1.0, 0.0), ("up to a quarter", 1.0, 1.0), ("more than half", 0.0, 1.0),
     ]  # fmt: skip
+
+
+def test_half_stars_are_a_group_of_their_own():
+    groups = by_stars(pd.Series([10.0, 7.0, 7.5, 7.0]))
+    right = {"ours": np.array([True, True, False, True]), "theirs": np.ones(4, dtype=bool)}
+    found = accuracy_by(groups, right)["groups"]
+    assert [(row["group"], row["reviews"]) for row in found] == [("7", 2), ("7.5", 1), ("10", 1)]
 
 
 def test_groups_that_differ_by_chance_are_told_from_those_that_do_not():

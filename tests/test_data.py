@@ -151,6 +151,17 @@ def test_ratings_come_from_the_file_names(reviews_stored):
         assert frame["rating"].to_list() == [ratings[text] for text in frame["text"]]
 
 
+def test_a_rating_without_end_is_no_rating(tmp_path):
+    frame = stored_frames()[0].assign(rating="inf")
+    frame.to_csv(tmp_path / "rated.csv", index=False)
+    assert "the rating is not a number" in refusal(load, tmp_path / "rated.csv", labels=50)
+
+
+def test_the_ending_of_a_files_name_may_be_in_capitals(tmp_path):
+    stored_frames()[0].to_csv(tmp_path / "Reviews.CSV", index=False)
+    assert len(load(tmp_path / "Reviews.CSV", labels=50).validation) == 5
+
+
 def test_ratings_of_a_csv_are_numbers_too(tmp_path):
     train, _ = stored_frames()
     train.to_csv(tmp_path / "rated.csv", index=False)

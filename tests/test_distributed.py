@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+from conftest import make_reviews
 
 from utils.settings import ROOT
 
@@ -22,12 +23,14 @@ from pathlib import Path
 import torch
 from utils.backbone import build_model, load_backbone
 from utils.data import load_reviews
+from utils import trainer as training
 from utils.recipe import Recipe
 from utils.results import Run
 from utils.settings import set_up
 from utils.trainer import make_trainer
 from utils.training import fine_tune
 
+training.precision = lambda: ("fp32", "so that losses compare")
 settings = set_up()
 reviews = load_reviews(settings)
 backbone = load_backbone(settings.backbone)
@@ -37,7 +40,8 @@ model = build_model(backbone, recipe.seed)
 for module in model.modules():
     if isinstance(module, torch.nn.Dropout):
         module.p = 0.0
-trainer = make_trainer(run, model, backbone, reviews, recipe, bf16=False, logging_steps=1)
+trainer = make_trainer(run, model, backbone, reviews, recipe)
+trainer.args.logging_steps = 1
 result = fine_tune(run, trainer, backbone, reviews, recipe)
 """
 
@@ -101,6 +105,26 @@ def test_a_killed_process_stops_the_others_and_a_rerun_goes_on(tiny_bert, review
     )
     assert again.returncode == 0, again.stderr[-3000:]
     assert result_in(tmp_path / "artifacts")["kept_epoch"] == 3
+
+
+def test_processes_that_took_different_reviews_do_not_train(tiny_bert, reviews_folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    make_reviews(400, seed=2).to_parquet(other / "train.parquet")
+    make_reviews(200, seed=3).to_parquet(other / "test.parquet")
+    script = tmp_path / "train.py"  # as where one of the processes did not reach the Hub
+    script.write_text(
+        "import os, runpy\n"
+        f"if os.environ['RANK'] == '1':\n    os.environ['SOURCE'] = {str(other)!r}\n"
+        f"runpy.run_path({str(ROOT / 'scripts' / 'train.py')!r}, run_name='__main__')\n"
+    )
+    run = subprocess.run(
+        command(script, 2), env=environment(tiny_bert, reviews_folder, tmp_path / "artifacts"),
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert "have taken different reviews or backbones: set SOURCE and BACKBONE" in run.stderr
+    assert not list(tmp_path.glob("artifacts/*/results/*"))
 
 
 def test_processes_that_cannot_share_a_batch_are_refused(tiny_bert, reviews_folder, tmp_path):

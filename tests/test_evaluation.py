@@ -8,7 +8,6 @@ from sklearn.metrics import roc_auc_score
 from utils.data import Reviews
 from utils.evaluation import (
     auc_interval,
-    confusion,
     evaluate,
     intervals,
     mcnemar,
@@ -39,7 +38,7 @@ def test_the_four_metrics():
         "recall": 0.953,
         "f1": 0.897,
     }
-    assert confusion(LABELS, PROBABILITIES).tolist() == COUNTS.tolist()
+    assert report(LABELS, PROBABILITIES)["confusion"] == COUNTS.tolist()
 
 
 def test_intervals_agree_with_resampling_the_reviews():

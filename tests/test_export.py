@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TRAINED
+from conftest import TRAINED, run_script
 from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification
 
@@ -24,7 +24,6 @@ from utils.hardware import device
 from utils.inference import Classifier
 from utils.manifest import write_manifest
 from utils.results import Run, sha256
-from utils.settings import ROOT
 
 TEXTS = ["great film.", "the dull story " * 300, "a poor, weak plot!"]
 
@@ -49,11 +48,6 @@ def folder(classifier, run):
 def copy(folder, tmp_path):
     """A copy of the exported folder that a test may damage."""
     return shutil.copytree(folder, tmp_path / "model")
-
-
-def run_script(name, *arguments, stdin=""):
-    command = [sys.executable, ROOT / "scripts" / name, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, input=stdin)
 
 
 ELSEWHERE = """
@@ -246,6 +240,16 @@ def test_a_folder_that_is_no_export_is_not_replaced(run, classifier, tmp_path):
     with pytest.raises(InputError, match="no exported model: choose another"):
         export_model(run, classifier, TRAINED, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_zip_of_someone_elses_is_not_replaced(run, classifier, tmp_path):
+    (tmp_path / "model").mkdir()  # empty, or written by something else: it says nothing of the zip
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.writestr("thesis.txt", "years of work")
+    before = (tmp_path / "model.zip").read_bytes()
+    with pytest.raises(InputError, match="exists and is not this export's"):
+        export_model(run, classifier, TRAINED, tmp_path / "model")
+    assert (tmp_path / "model.zip").read_bytes() == before
 
 
 def test_the_folder_one_stands_in_is_not_replaced(run, classifier, tmp_path, monkeypatch):

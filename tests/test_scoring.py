@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,6 +148,15 @@ def test_another_column_can_hold_the_texts(classifier, tmp_path):
     label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv", "body")
     label = classifier.predict(["great film"])[0].label
     assert read(tmp_path / "out.csv")["predicted_label"].tolist() == [label]
+
+
+def test_a_first_row_without_a_text_keeps_no_other_from_its_label(classifier, tmp_path):
+    rows = '{"id": 1}\n{"id": 2, "text": "great film"}\n'
+    (tmp_path / "in.jsonl").write_text(rows)
+    assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.jsonl") == (2, 1)
+    found = read(tmp_path / "out.jsonl")["predicted_label"].tolist()
+    assert found[1] == classifier.predict(["great film"])[0].label
+    assert found[0] is None
 
 
 CASES = {
@@ -299,6 +309,24 @@ def test_a_folder_of_another_models_labels_is_refused(exported, files, labelled,
     assert "holds another model's labels" in said
 
 
+def test_labels_of_another_column_are_not_added_to(exported, files, labelled, tmp_path):
+    target = tmp_path / "out"
+    shutil.copytree(labelled, target)
+    run = label_files(exported, files, target, "--text-column", "id")
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "or another column's: give another folder" in said
+
+
+def test_a_file_does_not_stand_in_for_the_folder_of_outputs(exported, files, tmp_path):
+    (tmp_path / "out.csv").write_text("mine")
+    run = label_files(exported, files, tmp_path / "out.csv")
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "out.csv is a file: for a folder of files give a folder" in said
+    assert (tmp_path / "out.csv").read_text() == "mine"
+
+
 @pytest.mark.slow
 def test_ray_labels_the_same_and_goes_on_after_a_kill(exported, files, labelled, tmp_path):
     pytest.importorskip("ray", reason="pip install -r requirements-ray.txt")
@@ -308,7 +336,8 @@ def test_ray_labels_the_same_and_goes_on_after_a_kill(exported, files, labelled,
         assert killed.poll() is None
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
-    run = label_files(exported, files, target, "--engine", "ray")
+    # From elsewhere, as whoever keeps the reviews outside this repository.
+    run = label_files(exported, files, target, "--engine", "ray", cwd=tmp_path)
     _, said = run.communicate(timeout=240)
     assert run.returncode == 0, said
     expected, found = rows_in(labelled), rows_in(target)

@@ -19,7 +19,7 @@ from utils.manifest import check_manifest
 from utils.service import server as server_module
 from utils.service.api import create_app
 from utils.service.engine import Engine
-from utils.service.guard import MAX_BODY
+from utils.service.guard import KEY, MAX_BODY
 from utils.service.metrics import Metrics
 from utils.service.process import Service, our_service
 from utils.service.server import listen
@@ -168,7 +168,10 @@ class Clients:
         return set(self.outcomes)
 
 
-def test_sigterm_under_load_loses_nothing_that_was_accepted(exported, expected, tmp_path):
+def test_sigterm_under_load_loses_nothing_that_was_accepted(
+    exported, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(KEY, "secret")  # of whoever runs this, not of the service that it starts
     service = Service(exported, tmp_path / "log")
     clients = Clients(service.url, expected)
     time.sleep(2)

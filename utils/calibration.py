@@ -86,7 +86,7 @@ def calibration_error(
 def _error(sure: np.ndarray, right: np.ndarray, times: np.ndarray | float = 1.0) -> float:
     """The mean over reviews of their bin's gap; each counts as many `times`."""
     gaps = np.bincount(_bins(sure), weights=times * (sure - right), minlength=BINS)
-    return float(np.abs(gaps).sum() / np.sum(np.broadcast_to(times, sure.shape)))
+    return float(np.abs(gaps).sum() / len(sure))
 
 
 def near(labels: np.ndarray, probabilities: np.ndarray, low: float, high: float) -> dict:

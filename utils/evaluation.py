@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, rankdata
-from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from utils.data import Reviews
 from utils.hardware import versions
@@ -15,13 +15,6 @@ from utils.results import Run
 
 METRICS = ["accuracy", "precision", "recall", "f1"]
 RESAMPLES = 10_000
-
-
-def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """Counts, shape (2, 2): rows are the true classes, columns the predicted, negative first."""
-    predicted = np.asarray(probabilities) >= threshold
-    pairs = 2 * np.asarray(labels) + predicted
-    return np.bincount(pairs, minlength=4).reshape(2, 2)
 
 
 def metrics(
@@ -75,7 +68,8 @@ def auc_interval(labels: np.ndarray, probabilities: np.ndarray) -> list[float]:
 
 def report(labels: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5) -> dict:
     """All that a result says of one model on some reviews."""
-    counts = confusion(labels, probabilities, threshold)
+    # Rows are the true classes, columns the predicted, negative first.
+    counts = confusion_matrix(labels, np.asarray(probabilities) >= threshold, labels=[0, 1])
     found, bounds = metrics(labels, probabilities, threshold), intervals(counts)
     return {
         "reviews": len(labels),

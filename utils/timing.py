@@ -85,8 +85,8 @@ def estimate_minutes(trainer: Trainer, test_texts: list[str]) -> dict[str, float
 
 
 def _since(started: float) -> float:
-    if device().type == "cuda":
-        torch.cuda.synchronize()
+    if device().type != "cpu":
+        torch.accelerator.synchronize()
     return time.perf_counter() - started
 
 

@@ -175,17 +175,11 @@ def on_one_gpu(arguments: TrainingArguments) -> TrainingArguments:
 
 
 def make_trainer(
-    run: Run,
-    model: CustomHeadDistilBert,
-    backbone: Backbone,
-    reviews: Reviews,
-    recipe: Recipe,
-    **changes,
+    run: Run, model: CustomHeadDistilBert, backbone: Backbone, reviews: Reviews, recipe: Recipe
 ) -> Trainer:
     """The Trainer of a recipe; its folder, named by the fingerprint, gets a checkpoint an epoch.
 
-    `changes` are TrainingArguments that are to differ from the recipe's, for a comparison. Of
-    several processes, as torchrun starts them, each takes its share of every batch. Raises
+    Of several processes, as torchrun starts them, each takes its share of every batch. Raises
     InputError where they cannot share it evenly.
     """
     if recipe.batch_size % processes():
@@ -219,7 +213,7 @@ def make_trainer(
     callbacks = [WeightAveraging(recipe.averaging)] if recipe.averaging else []
     trainer = FineTuner(
         model=model,
-        args=training_arguments(**values | changes),
+        args=training_arguments(**values),
         train_dataset=as_dataset(backbone.tokenizer, reviews.train, recipe),
         eval_dataset=as_dataset(backbone.tokenizer, reviews.validation, recipe),
         data_collator=DataCollatorWithPadding(backbone.tokenizer),

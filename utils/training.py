@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from accelerate.utils import gather_object
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -38,11 +39,14 @@ def fine_tune(
 
     A training with the same fingerprint that is finished is not repeated. Returns the result as
     saved in `results/training.json`. Of several processes only the first one writes. Raises
-    InputError where the disk is too full to begin.
+    InputError where they would not train on the same, or the disk is too full to begin.
     """
     writes = trainer.is_world_process_zero()
     folder = Path(trainer.args.output_dir)
     key = folder.name
+    if len(set(gather_object([key]))) > 1:  # each process asks the Hub for itself
+        raise InputError("The processes have taken different reviews or backbones: set SOURCE and "
+                         "BACKBONE, which auto decided differently.")  # fmt: skip
     about |= {
         **reviews.provenance,
         "training_sha256": reviews.training_sha256,

@@ -93,8 +93,8 @@ def seconds_of(work: Callable[[], object]) -> float:
     """Seconds that the work takes, a GPU's included."""
     started = time.perf_counter()
     work()
-    if device().type == "cuda":
-        torch.cuda.synchronize()
+    if device().type != "cpu":
+        torch.accelerator.synchronize()
     return time.perf_counter() - started
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from utils import InputError
 from utils.data import Reviews, ordered
 from utils.settings import Settings, resolve_path
-from utils.sources import load_hub, read_table, read_text
+from utils.sources import load_hub, read_frame, read_text
 from utils.text import clean
 
 FILES = ("unsup.parquet", "unsupervised.parquet")  # beside train.parquet
@@ -70,7 +70,7 @@ def _texts(source: str) -> list[str]:
     folder = resolve_path(source)
     for file in FILES:
         if (folder / file).exists():
-            frame = read_table(folder / file)
+            frame = read_frame(folder / file)
             if "text" not in frame:
                 raise InputError(f"{file} has no column 'text'.")
             texts = frame["text"].dropna().tolist()

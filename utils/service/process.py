@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from utils import InputError
+from utils.service.guard import KEY
 from utils.settings import ROOT
 
 START_SECONDS = 120
@@ -31,7 +32,9 @@ class Service:
         before = log.stat().st_size
         script = ROOT / "scripts" / "flask-deployment.py"
         command = [sys.executable, script, "--model", folder, "--port", str(port)]
-        self.process = subprocess.Popen(command, stderr=self._file)
+        # Whoever starts it here asks without a key.
+        variables = {name: value for name, value in os.environ.items() if name != KEY}
+        self.process = subprocess.Popen(command, stderr=self._file, env=variables)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
             found = re.search(r"listening on (http://\S+)\n", log.read_text()[before:])
