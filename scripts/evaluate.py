@@ -23,7 +23,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from utils import InputError, pairs
-from utils.attribution import INTEGRATION_STEPS, integrate, without_words
+from utils.attribution import STEPS, explain, without_words
 from utils.baseline import count_words, fit_baseline
 from utils.data import Reviews, load_reviews
 from utils.evaluation import evaluate_elsewhere, mcnemar, share, worst_errors
@@ -54,11 +54,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if bool(arguments.originals) != bool(arguments.edits):
         parser.error("--originals and --edits go together")
-    missing = [name for name in ("captum", "cleanlab") if find_spec(name) is None]
     try:
-        if missing:
-            raise InputError(f"{' and '.join(missing)} are missing: pip install -r "
-                             "requirements-evaluate.txt, as make evaluate does.")  # fmt: skip
+        if find_spec("cleanlab") is None:
+            raise InputError("cleanlab is missing: pip install -r requirements-evaluate.txt, as "
+                             "make evaluate does.")  # fmt: skip
         settings = set_up()
         reviews = load_reviews(settings)
         other = load_others(settings, arguments.also) if arguments.also else None
@@ -164,7 +163,7 @@ def explanations(
     shown += [int(row) for row in wrong if short[row]][:SHOWN]  # of either class, the worst
     cases = []
     for row in shown:
-        words, error = integrate(classifier, reviews.test["text"].iloc[row])
+        _, words, error = explain(classifier, reviews.test["text"].iloc[row])
         cases.append({
             "row": row,  # of the test
             "label": int(labels[row]),
@@ -177,7 +176,7 @@ def explanations(
     errors = []
     edited = {count: {name: [] for name in REMOVERS} for count in REMOVED}
     for number, row in enumerate(drawn):
-        words, error = integrate(classifier, reviews.test["text"].iloc[row])
+        _, words, error = explain(classifier, reviews.test["text"].iloc[row])
         errors.append(error)
         push = 1 if probabilities[row] >= 0.5 else -1
         weights = {
@@ -200,7 +199,7 @@ def explanations(
             for name, texts in by_name.items()
         }
     return {
-        "steps": INTEGRATION_STEPS,
+        "steps": STEPS,
         "cases": cases,
         "completeness_error": {
             "median": float(np.median(errors)), "p95": float(np.percentile(errors, 95)),

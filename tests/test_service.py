@@ -6,16 +6,12 @@ import logging
 import threading
 import time
 from concurrent.futures import CancelledError, wait
-from copy import deepcopy
 
 import numpy as np
 import pytest
-import torch
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from utils import InputError
-from utils.attribution import explain
-from utils.hardware import device
 from utils.inference import Classifier
 from utils.manifest import check_manifest
 from utils.service import api, guard
@@ -24,7 +20,6 @@ from utils.service.engine import DeadlinePassed, Engine, Overloaded
 from utils.service.guard import KEY, MAX_BODY
 from utils.service.metrics import Metrics
 from utils.service.schemas import MAX_CHARACTERS, MAX_ITEMS
-from utils.text import tokenize
 
 TEXTS = ["great film.", "the dull story " * 300, "a poor, weak plot!"]
 
@@ -139,25 +134,6 @@ def test_a_bad_request_is_refused_with_its_reason_as_json(
     assert answer.status_code == status
     assert answer.is_json
     assert reason in json.dumps(answer.json)
-
-
-def test_a_words_weight_is_what_the_logits_lose_with_a_little_less_of_it(classifier):
-    """Against a numerical derivative, in float64."""
-    exact = Classifier(deepcopy(classifier.model).double(), classifier.tokenizer, torch.float64)
-    _, words = explain(exact, "great film, dull")
-    ids = tokenize(exact.tokenizer, ["great film, dull"]).ids[0]
-    embeddings = exact.model.get_input_embeddings()(torch.tensor([ids], device=device())).detach()
-
-    def difference(scale, tokens):
-        scaled = embeddings.clone()
-        scaled[0, tokens] *= scale
-        with torch.no_grad():
-            logits = exact.model(inputs_embeds=scaled).logits[0]
-        return (logits[1] - logits[0]).item()
-
-    for word, tokens in zip(words, ([1], [2, 3], [4]), strict=True):  # the comma is a token
-        slope = (difference(1.001, tokens) - difference(0.999, tokens)) / 0.002
-        assert word.weight == pytest.approx(slope, rel=1e-4)
 
 
 def test_unknown_routes_and_methods_are_refused_as_json(shared_client):

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from utils.hardware import device
 from utils.inference import Classifier, Prediction
 from utils.text import MAX_TOKENS, clean, head_tail
 
-# Of integrated gradients; the completeness error says whether they are enough.
-INTEGRATION_STEPS = 50
+STEPS = 16  # of integrated gradients; the completeness error says whether they are enough
+AT_ONCE = 8  # steps in a batch
 
 
 @dataclass(frozen=True)
@@ -20,52 +21,44 @@ class Word:
     weight: float | None
 
 
-def explain(classifier: Classifier, text: str) -> tuple[Prediction, list[Word]]:
-    """The prediction for one text, and each of its words with the weight that it had.
+def explain(classifier: Classifier, text: str) -> tuple[Prediction, list[Word], float]:
+    """The prediction for one text, each word's weight, and the weights' completeness error.
 
-    A word's weight is the sum, over its tokens, of embedding times gradient of the logits'
-    difference, POSITIVE less NEGATIVE (Shrikumar et al., "Not Just a Black Box", 2016): what the
-    difference would lose, to first order, without the word. It is computed in the model's own
-    precision, fp32, so the probability may differ from `predict`'s in bf16 by rounding.
+    Weights are integrated gradients (Sundararajan et al., 2017), summed over a word's tokens: of
+    the logits' difference, POSITIVE less NEGATIVE, along the way from the embeddings of a review of
+    padding to those of this one, by Gauss and Legendre's rule. Completeness: the weights of all
+    tokens add up to what the difference gains on that way; the error is what is missing, as a share
+    of that gain. All is computed in the model's own precision, fp32, so the probability may differ
+    from `predict`'s in bf16 by rounding.
     """
-    model, encoded = classifier.model, Encoded(classifier, text)
-    embeddings = model.get_input_embeddings()(encoded.ids).detach().requires_grad_()
-    logits = model(inputs_embeds=embeddings, attention_mask=torch.ones_like(encoded.ids)).logits
-    # Only the gradient of the embeddings is asked for: the weights keep none.
-    (gradient,) = torch.autograd.grad(_difference(model, logits).sum(), embeddings)
-    words = encoded.words((gradient * embeddings).sum(-1)[0, 1:-1].tolist())
-    scores = logits[0].detach().softmax(-1).cpu().numpy()
-    return classifier.prediction(scores, encoded.shortened), words
-
-
-def integrate(classifier: Classifier, text: str) -> tuple[list[Word], float]:
-    """Each word's weight by integrated gradients, and their completeness error.
-
-    Gradients on the way from a review of padding to this one (Sundararajan et al., 2017), on the
-    embeddings, by captum. Completeness: the weights of all tokens add up to what the difference of
-    the logits gains on that way; the error is what is missing, as a share of that gain.
-    """
-    from captum.attr import LayerIntegratedGradients  # of requirements-evaluate.txt
-
     model, encoded = classifier.model, Encoded(classifier, text)
     empty = torch.full_like(encoded.ids, classifier.tokenizer.pad_token_id)
-    empty[0, 0], empty[0, -1] = encoded.ids[0, 0], encoded.ids[0, -1]
-
-    def difference(ids: torch.Tensor) -> torch.Tensor:
-        return _difference(model, model(ids, torch.ones_like(ids)).logits)
-
-    gradients = LayerIntegratedGradients(difference, model.distilbert.embeddings)
-    found, missing = gradients.attribute(
-        encoded.ids,
-        empty,
-        n_steps=INTEGRATION_STEPS,
-        internal_batch_size=10,
-        return_convergence_delta=True,
+    empty[0, 0], empty[0, -1] = encoded.ids[0, 0], encoded.ids[0, -1]  # [CLS] and [SEP] stay
+    with torch.no_grad():
+        start, end = map(model.get_input_embeddings(), (empty, encoded.ids))
+        logits = _logits(model, torch.cat([start, end]))
+    places, shares = (
+        torch.tensor(values, dtype=end.dtype, device=end.device)[:, None, None] / 2
+        for values in np.polynomial.legendre.leggauss(STEPS)  # from -1 to 1
     )
-    with torch.inference_mode():
-        gain = (difference(encoded.ids) - difference(empty)).item()
-    words = encoded.words(found.sum(-1)[0, 1:-1].tolist())
-    return words, abs(missing.item()) / max(abs(gain), 1e-6)
+    gradient = torch.zeros_like(end)
+    for place, share in zip(places.split(AT_ONCE), shares.split(AT_ONCE), strict=True):
+        between = torch.lerp(start, end, place + 0.5).requires_grad_()
+        # Only the gradient of the embeddings is asked for: the weights keep none.
+        (found,) = torch.autograd.grad(_difference(model, _logits(model, between)).sum(), between)
+        gradient += (share * found).sum(0, keepdim=True)
+    pushes = ((end - start) * gradient).sum(-1)[0]
+    before, after = _difference(model, logits).tolist()
+    error = abs(after - before - pushes.sum().item()) / max(abs(after - before), 1e-6)
+    scores = logits[1].softmax(-1).cpu().numpy()
+    prediction = classifier.prediction(scores, encoded.shortened)
+    return prediction, encoded.words(pushes[1:-1].tolist()), error
+
+
+def _logits(model, embeddings: torch.Tensor) -> torch.Tensor:
+    """Of embeddings of shape (batch, tokens, dim), none of which is left out."""
+    mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
+    return model(inputs_embeds=embeddings, attention_mask=mask).logits
 
 
 def without_words(words: list[Word], weights: list[float], push: int, count: int) -> str:

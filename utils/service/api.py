@@ -101,7 +101,7 @@ def create_app(
             # A pass forward and one back, in fp32, take about as long as six of our predictions.
             tokens = 6 * len(tokenize(classifier.tokenizer, [text]).ids[0])
             future = engine.call(lambda: explain(classifier, text), tokens, deadline)
-            prediction, words = _results([future], deadline)[0]
+            prediction, words, _ = _results([future], deadline)[0]
         return asdict(prediction) | {"words": [asdict(word) for word in words]}
 
     @app.get("/health/live")
