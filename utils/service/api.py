@@ -98,8 +98,8 @@ def create_app(
     def explain_one(json_data: ExplainIn):
         text = json_data.inputs
         with a_slot() as deadline:
-            # A pass forward and one back, in fp32, take about as long as six of our predictions.
-            tokens = 6 * len(tokenize(classifier.tokenizer, [text]).ids[0])
+            # Its passes forward and back, in fp32, take about as long as 100 of our predictions.
+            tokens = 100 * len(tokenize(classifier.tokenizer, [text]).ids[0])
             future = engine.call(lambda: explain(classifier, text), tokens, deadline)
             prediction, words, _ = _results([future], deadline)[0]
         return asdict(prediction) | {"words": [asdict(word) for word in words]}
