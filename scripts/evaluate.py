@@ -23,7 +23,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from utils import InputError, pairs
-from utils.attribution import STEPS, explain, without_words
+from utils.attribution import FEW_STEPS, STEPS, explain, without_words
 from utils.baseline import count_words, fit_baseline
 from utils.data import Reviews, load_reviews
 from utils.evaluation import evaluate_elsewhere, mcnemar, share, worst_errors
@@ -41,7 +41,7 @@ EXPLAINED = 100  # test reviews whose words are removed
 SHOWN = 3  # right and wrong ones that are shown
 REMOVED = (1, 3, 5, 10)  # words
 FEWEST = 20  # labels
-REMOVERS = ("strongest", "TF-IDF", "random")  # whose words
+REMOVERS = ("strongest", "with few steps", "TF-IDF", "random")  # whose words
 
 
 def main() -> None:
@@ -173,14 +173,18 @@ def explanations(
         })  # fmt: skip
 
     drawn = np.random.default_rng(1).permutation(len(labels))[:EXPLAINED]
-    errors = []
+    errors = {STEPS: [], FEW_STEPS: []}
     edited = {count: {name: [] for name in REMOVERS} for count in REMOVED}
     for number, row in enumerate(drawn):
-        _, words, error = explain(classifier, reviews.test["text"].iloc[row])
-        errors.append(error)
+        found = {}
+        for steps, so_far in errors.items():
+            _, words, error = explain(classifier, reviews.test["text"].iloc[row], steps)
+            found[steps] = [word.weight or 0.0 for word in words]
+            so_far.append(error)
         push = 1 if probabilities[row] >= 0.5 else -1
         weights = {
-            "strongest": [word.weight or 0.0 for word in words],
+            "strongest": found[STEPS],
+            "with few steps": found[FEW_STEPS],
             "TF-IDF": count_words(baseline, [word.text for word in words]),
             "random": np.random.default_rng(number).random(len(words)).tolist(),
         }
@@ -199,10 +203,11 @@ def explanations(
             for name, texts in by_name.items()
         }
     return {
-        "steps": STEPS,
         "cases": cases,
         "completeness_error": {
-            "median": float(np.median(errors)), "p95": float(np.percentile(errors, 95)),
+            str(steps): {"median": float(np.median(so_far)),
+                         "p95": float(np.percentile(so_far, 95))}
+            for steps, so_far in errors.items()
         },
         "flipped_without_words": flips,
     }  # fmt: skip

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from utils.attribution import STEPS, Word, explain, without_words
+from utils.attribution import FEW_STEPS, Word, explain, without_words
 from utils.backbone import build_model, load_backbone
 from utils.baseline import count_words, fit_baseline
 from utils.hardware import device
@@ -48,8 +48,8 @@ def test_a_words_weight_is_that_of_its_tokens_by_captum(exact):
     layer = exact.model.get_input_embeddings()
     theirs = captum.LayerIntegratedGradients(lambda ids: gain_of(exact.model, ids), layer)
     ids, empty = ids_of(exact, "great film, dull")
-    expected = theirs.attribute(ids, empty, n_steps=STEPS).sum(-1)[0]
-    _, words, _ = explain(exact, "great film, dull")
+    expected = theirs.attribute(ids, empty, n_steps=FEW_STEPS).sum(-1)[0]
+    _, words, _ = explain(exact, "great film, dull", FEW_STEPS)
     for word, tokens in zip(words, ([1], [2, 3], [4]), strict=True):  # the comma is a token
         assert word.weight == pytest.approx(expected[tokens].sum().item(), rel=1e-6)
 

@@ -9,7 +9,9 @@ from utils.hardware import device
 from utils.inference import Classifier, Prediction
 from utils.text import MAX_TOKENS, clean, head_tail
 
-STEPS = 16  # of integrated gradients; the completeness error says whether they are enough
+# Of integrated gradients; the completeness error says whether they are enough.
+STEPS = 50
+FEW_STEPS = 16  # where someone waits
 AT_ONCE = 8  # steps in a batch
 
 
@@ -21,7 +23,9 @@ class Word:
     weight: float | None
 
 
-def explain(classifier: Classifier, text: str) -> tuple[Prediction, list[Word], float]:
+def explain(
+    classifier: Classifier, text: str, steps: int = STEPS
+) -> tuple[Prediction, list[Word], float]:
     """The prediction for one text, each word's weight, and the weights' completeness error.
 
     Weights are integrated gradients (Sundararajan et al., 2017), summed over a word's tokens: of
@@ -39,7 +43,7 @@ def explain(classifier: Classifier, text: str) -> tuple[Prediction, list[Word], 
         logits = _logits(model, torch.cat([start, end]))
     places, shares = (
         torch.tensor(values, dtype=end.dtype, device=end.device)[:, None, None] / 2
-        for values in np.polynomial.legendre.leggauss(STEPS)  # from -1 to 1
+        for values in np.polynomial.legendre.leggauss(steps)  # from -1 to 1
     )
     gradient = torch.zeros_like(end)
     for place, share in zip(places.split(AT_ONCE), shares.split(AT_ONCE), strict=True):

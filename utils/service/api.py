@@ -12,7 +12,7 @@ from apiflask import APIFlask, HTTPError
 from flask import Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from utils.attribution import explain
+from utils.attribution import FEW_STEPS, explain
 from utils.hardware import precision
 from utils.service.engine import DeadlinePassed, Engine, Overloaded
 from utils.service.guard import MAX_BODY, QuietFlask, guard, key_check
@@ -100,7 +100,7 @@ def create_app(
         with a_slot() as deadline:
             # Its passes forward and back, in fp32, take about as long as 100 of our predictions.
             tokens = 100 * len(tokenize(classifier.tokenizer, [text]).ids[0])
-            future = engine.call(lambda: explain(classifier, text), tokens, deadline)
+            future = engine.call(lambda: explain(classifier, text, FEW_STEPS), tokens, deadline)
             prediction, words, _ = _results([future], deadline)[0]
         return asdict(prediction) | {"words": [asdict(word) for word in words]}
 
