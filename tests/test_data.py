@@ -152,13 +152,13 @@ def test_ratings_come_from_the_file_names(reviews_stored):
 
 
 def test_a_rating_without_end_is_no_rating(tmp_path):
-    frame = stored_frames()[0].assign(rating="inf")
+    frame = next(stored_frames()).assign(rating="inf")
     frame.to_csv(tmp_path / "rated.csv", index=False)
     assert "the rating is not a number" in refusal(load, tmp_path / "rated.csv", labels=50)
 
 
 def test_the_ending_of_a_files_name_may_be_in_capitals(tmp_path):
-    stored_frames()[0].to_csv(tmp_path / "Reviews.CSV", index=False)
+    next(stored_frames()).to_csv(tmp_path / "Reviews.CSV", index=False)
     assert len(load(tmp_path / "Reviews.CSV", labels=50).validation) == 5
 
 

@@ -156,7 +156,7 @@ def test_a_first_row_without_a_text_keeps_no_other_from_its_label(classifier, tm
     assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.jsonl") == (2, 1)
     found = read(tmp_path / "out.jsonl")["predicted_label"].tolist()
     assert found[1] == classifier.predict(["great film"])[0].label
-    assert found[0] is None
+    assert pd.isna(found[0])
 
 
 CASES = {
