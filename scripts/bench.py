@@ -9,7 +9,6 @@ import sys
 import tempfile
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -26,6 +25,7 @@ from utils.benchmark.report import table
 from utils.data import Reviews, load_reviews
 from utils.export import RELEASED
 from utils.hardware import precision, versions
+from utils.packaged import require_packages
 from utils.results import write, write_json
 from utils.settings import set_up
 
@@ -46,11 +46,9 @@ def main() -> None:
         "--part", choices=PARTS, nargs="*", default=PARTS[:3], help="default: the first three"
     )
     parts = parser.parse_args().part
-    missing = [name for name in ("nncf", "openvino") if find_spec(name) is None]
     try:
-        if missing and "inference" in parts:
-            raise InputError(f"{' and '.join(missing)} are missing: pip install -r "
-                             "requirements-bench.txt, as make bench does.")  # fmt: skip
+        if "inference" in parts:
+            require_packages("requirements-bench.txt", "nncf", "openvino")
         settings = set_up()
         reviews = load_reviews(settings) if "inference" in parts else None
     except InputError as error:

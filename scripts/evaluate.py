@@ -14,7 +14,6 @@ import json
 import sys
 from contextlib import suppress
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -30,17 +29,17 @@ from utils.evaluation import evaluate_elsewhere, mcnemar, share, worst_errors
 from utils.hardware import versions
 from utils.inference import Classifier
 from utils.labels import rank_labels
+from utils.packaged import require_packages
 from utils.research.commands import train
 from utils.research.runs import Research
 from utils.research.steps import PARTS
 from utils.results import Run
-from utils.settings import Settings, set_up
+from utils.settings import FEWEST_LABELS, Settings, set_up
 from utils.training import load_trained
 
 EXPLAINED = 100  # test reviews whose words are removed
 SHOWN = 3  # right and wrong ones that are shown
 REMOVED = (1, 3, 5, 10)  # words
-FEWEST = 20  # labels
 REMOVERS = ("strongest", "with few steps", "TF-IDF", "random")  # whose words
 
 
@@ -55,9 +54,7 @@ def main() -> None:
     if bool(arguments.originals) != bool(arguments.edits):
         parser.error("--originals and --edits go together")
     try:
-        if find_spec("cleanlab") is None:
-            raise InputError("cleanlab is missing: pip install -r requirements-evaluate.txt, as "
-                             "make evaluate does.")  # fmt: skip
+        require_packages("requirements-evaluate.txt", "cleanlab")
         settings = set_up()
         reviews = load_reviews(settings)
         other = load_others(settings, arguments.also) if arguments.also else None
@@ -111,7 +108,7 @@ def load_others(settings: Settings, source: str) -> Reviews:
     with suppress(InputError):
         return load_reviews(others)
     try:
-        return load_reviews(replace(others, labels=FEWEST))
+        return load_reviews(replace(others, labels=FEWEST_LABELS))
     except InputError as error:
         raise InputError(f"--also {source}: {error}") from error
 

@@ -9,7 +9,6 @@ import argparse
 import multiprocessing
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -21,6 +20,7 @@ from utils.benchmark.measure import FOLDER, review_lengths
 from utils.export import RELEASED
 from utils.folders import start_ray
 from utils.hardware import versions
+from utils.packaged import require_packages
 from utils.results import write_json
 
 FILES, ROWS = 20, 1000
@@ -30,10 +30,9 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    if find_spec("ray") is None:
-        sys.exit("error: Ray is not installed: pip install -r requirements-ray.txt")
     texts = random_texts(review_lengths(FILES * ROWS))
     try:
+        require_packages("requirements-ray.txt", "ray")
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             source = folder / "reviews"

@@ -16,6 +16,7 @@ from utils.backbone import build_model, load_backbone
 from utils.export import write_model
 from utils.inference import Classifier
 from utils.model import fold_head
+from utils.packaged import require_packages
 from utils.scoring import label_file
 from utils.settings import ROOT
 
@@ -345,3 +346,8 @@ def test_ray_labels_the_same_and_goes_on_after_a_kill(exported, files, labelled,
     for name, (label, score) in found.items():
         assert label == expected[name][0]
         assert score == pytest.approx(expected[name][1], abs=0.01, nan_ok=True)
+
+
+def test_what_is_not_installed_is_named_with_the_file_that_installs_it():
+    with pytest.raises(InputError, match=r"Not installed: zebra_engine: pip install -r r\.txt"):
+        require_packages("r.txt", "json", "zebra_engine")

@@ -4,6 +4,7 @@ import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from utils import InputError
+from utils.settings import FEWEST_LABELS
 
 # The draw is the same for every seed of training, so that seeds are compared on equal reviews.
 DRAW_SEED = 0
@@ -49,7 +50,11 @@ def draw_budget(frame: pd.DataFrame, labels: int) -> tuple[pd.DataFrame, pd.Data
     if labels > largest:
         raise InputError(
             f"LABELS={labels}, but there are labels for {largest} at most: "
-            + (f"set LABELS={largest}, or less." if largest >= 20 else "give more reviews.")
+            + (
+                f"set LABELS={largest}, or less."
+                if largest >= FEWEST_LABELS
+                else "give more reviews."
+            )
         )
     if pool is None:
         drawn = draw(frame, labels)

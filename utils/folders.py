@@ -8,6 +8,7 @@ from pathlib import Path
 from utils import InputError
 from utils.inference import Classifier
 from utils.manifest import check_manifest
+from utils.packaged import require_packages
 from utils.results import write
 from utils.scoring import label_file
 from utils.settings import ROOT
@@ -98,10 +99,8 @@ def on_ray(
 
     Raises InputError where Ray is not installed.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError("Ray is not installed: pip install -r requirements-ray.txt") from error
+    require_packages("requirements-ray.txt", "ray")
+    import ray
 
     class Actor:
         def __init__(self):

@@ -3,6 +3,7 @@
 import shutil
 import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
@@ -98,3 +99,9 @@ def _pinned(folder: Path, name: str, expected: str, requirements: str) -> Path:
             f"pip install --force-reinstall --no-deps -r {requirements}"
         )
     return folder
+
+
+def require_packages(file: str, *names: str) -> None:
+    """Raise InputError where modules are missing that one of the requirements files installs."""
+    if missing := [name for name in names if find_spec(name) is None]:
+        raise InputError(f"Not installed: {', '.join(missing)}: pip install -r {file}.")

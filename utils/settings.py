@@ -15,6 +15,7 @@ from utils.hardware import precision, versions
 from utils.hub import HUB_BACKBONE, HUB_DATASET, hub_problem
 
 ROOT = Path(__file__).resolve().parent.parent
+FEWEST_LABELS = 20  # so that validation, a tenth of them, can have both classes
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,11 @@ class Settings:
         """
         values = {**values, **{f.name: os.environ[f.name.upper()] for f in fields(cls)
                                if os.environ.get(f.name.upper())}}  # fmt: skip
-        ranges = {"labels": (20, 10**9), "seed": (0, 2**32 - 1), "test_size": (20, 10**9)}
+        ranges = {
+            "labels": (FEWEST_LABELS, 10**9),
+            "seed": (0, 2**32 - 1),
+            "test_size": (20, 10**9),
+        }
         for name, (least, most) in ranges.items():
             value = values.get(name, getattr(cls, name))
             if name == "test_size" and value == "auto":

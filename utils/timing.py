@@ -72,7 +72,7 @@ def estimate_minutes(trainer: Trainer, test_texts: list[str]) -> dict[str, float
             loss = model(**batch).loss
         loss.backward()
         if step > 0:
-            tokens, seconds = tokens + batch["input_ids"].numel(), seconds + _since(started)
+            tokens, seconds = tokens + batch["input_ids"].numel(), seconds + seconds_since(started)
     model.zero_grad()
     epoch = seconds / tokens * sum(trainer.train_dataset["length"]) / processes()
 
@@ -80,11 +80,12 @@ def estimate_minutes(trainer: Trainer, test_texts: list[str]) -> dict[str, float
     sample = test_texts[:: max(1, len(test_texts) // 96)]
     started = time.perf_counter()
     classifier.probabilities(sample)
-    predicting = _since(started) / len(sample) * len(test_texts)
+    predicting = seconds_since(started) / len(sample) * len(test_texts)
     return {"training": epoch * trainer.args.num_train_epochs / 60, "predicting": predicting / 60}
 
 
-def _since(started: float) -> float:
+def seconds_since(started: float) -> float:
+    """Seconds since a `time.perf_counter()`, with all that a GPU was given to do."""
     if device().type != "cpu":
         torch.accelerator.synchronize()
     return time.perf_counter() - started

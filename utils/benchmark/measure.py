@@ -30,6 +30,7 @@ from utils.hardware import attention, device, keep_freed_memory, precision
 from utils.model import CustomHeadDistilBert
 from utils.settings import ROOT
 from utils.text import MAX_TOKENS
+from utils.timing import seconds_since
 from utils.trainer import on_one_gpu
 
 FOLDER = ROOT / "artifacts" / "benchmark"
@@ -93,9 +94,7 @@ def seconds_of(work: Callable[[], object]) -> float:
     """Seconds that the work takes, a GPU's included."""
     started = time.perf_counter()
     work()
-    if device().type != "cpu":
-        torch.accelerator.synchronize()
-    return time.perf_counter() - started
+    return seconds_since(started)
 
 
 def profiled(case: Callable[[], dict]) -> dict:
