@@ -82,7 +82,7 @@ def test_the_estimate_changes_nothing(trained, backbone, reviews, tmp_path):
 
 def test_the_estimate_of_two_processes_is_half_of_one(backbone, reviews, tmp_path, monkeypatch):
     trainer = trainer_in(Run(tmp_path / "run"), backbone, reviews, RECIPE)
-    monkeypatch.setattr("utils.timing._since", lambda _: 1.0)
+    monkeypatch.setattr("utils.timing.seconds_since", lambda _: 1.0)
     one = estimate_minutes(trainer, ["great film"])["training"]
     monkeypatch.setattr("utils.timing.processes", lambda: 2)
     assert estimate_minutes(trainer, ["great film"])["training"] == pytest.approx(one / 2)
