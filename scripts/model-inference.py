@@ -75,6 +75,7 @@ def label_files(arguments: argparse.Namespace) -> None:
         ENGINES[arguments.engine],
     ):  # fmt: skip
         said = f"{found.rows - found.unlabelled:,} of {found.rows:,} rows labelled"
+        said = "labelled before" if found.before else said
         print(f"{found.file}: {found.problem or said}", file=sys.stderr, flush=True)
         rows, unlabelled = rows + found.rows, unlabelled + found.unlabelled
         failed += found.problem is not None

@@ -14,6 +14,7 @@ import pytest
 from utils import InputError
 from utils.backbone import build_model, load_backbone
 from utils.export import write_model
+from utils.folders import label_folder, local
 from utils.inference import Classifier
 from utils.model import fold_head
 from utils.packaged import require_packages
@@ -101,6 +102,7 @@ def test_bad_rows_of_a_csv_keep_their_place_and_are_named(classifier, tmp_path, 
     ]
     assert [row["id"] for row in rows] == list("123456")
     assert b"caf\xe9" in (tmp_path / "out.csv").read_bytes()  # as it was
+    assert rows[2]["text"] == "dull,too many"
 
 
 @pytest.mark.parametrize("target", FORMATS)
@@ -168,6 +170,9 @@ CASES = {
     "empty.csv": (b"", "name the columns"),
     "latin.csv": (b"caf\xe9,text\n1,fine\n", "first line is not UTF-8"),
     "taken.csv": (b"text,score\nfine,1\n", "column 'score' already: rename it"),
+    "head.csv": (b'id,"text\n1,great\n', "row in line 1: unexpected end of data"),
+    "quote.csv": (b'id,text\n1,"a "great" film"\n', "row in line 2: .* is written twice"),
+    "cut.csv": (b'id,text\n1,"great film\n2,dull\n', "row in line 2: unexpected end of data"),
     "cut.parquet": (b"PAR1 cut short", "cannot be read as parquet"),
 }
 
@@ -307,7 +312,7 @@ def test_a_folder_of_another_models_labels_is_refused(exported, files, labelled,
     run = label_files(exported, files, target)
     _, said = run.communicate(timeout=120)
     assert run.returncode == 1
-    assert "holds another model's labels" in said
+    assert "holds labels by another model" in said
 
 
 def test_labels_of_another_column_are_not_added_to(exported, files, labelled, tmp_path):
@@ -316,7 +321,27 @@ def test_labels_of_another_column_are_not_added_to(exported, files, labelled, tm
     run = label_files(exported, files, target, "--text-column", "id")
     _, said = run.communicate(timeout=120)
     assert run.returncode == 1
-    assert "or another column's: give another folder" in said
+    assert "or of another column: give another folder" in said
+
+
+def test_another_file_of_the_same_name_does_not_count_as_labelled(exported, tmp_path):
+    """As from another folder, or where it was changed since."""
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a.csv", "b.csv"):
+        (source / name).write_text("text\ngreat\n")
+
+    def labelled() -> list[tuple]:
+        found = label_folder(exported, source, target, None, local)
+        return [(one.file, one.rows, one.before) for one in found]
+
+    assert labelled() == [("a.csv", 1, False), ("b.csv", 1, False)]
+    (source / "b.csv").write_text("text\ngreat\ndull\n")
+    with pytest.raises(InputError, match=r"out/b\.csv .* another file: delete it"):
+        labelled()
+    (target / "b.csv").unlink()
+    assert labelled() == [("a.csv", 0, True), ("b.csv", 2, False)]
+    assert labelled() == [("a.csv", 0, True), ("b.csv", 0, True)]
 
 
 def test_a_file_does_not_stand_in_for_the_folder_of_outputs(exported, files, tmp_path):

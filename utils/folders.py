@@ -9,22 +9,26 @@ from utils import InputError
 from utils.inference import Classifier
 from utils.manifest import check_manifest
 from utils.packaged import require_packages
-from utils.results import write
+from utils.results import sha256, write_json
 from utils.scoring import label_file
 from utils.settings import ROOT
 from utils.tables import READERS
 
-MODEL = "labelled-by.json"  # in the output folder: what its labels are by, and of which column
+MODEL = "labelled-by.json"  # in the output folder: what its labels are by, and of
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """What became of one file; `problem` says why it has no output."""
+    """What became of one file; `problem` says why it has no output.
+
+    One that was labelled `before`, by an earlier run, has no rows in this one.
+    """
 
     file: str
     rows: int = 0
     unlabelled: int = 0
     problem: str | None = None
+    before: bool = False
 
 
 Engine = Callable[[Path, list[tuple[Path, Path]], str | None], Iterable[Labelled]]
@@ -37,7 +41,7 @@ def label_folder(
 
     Outputs have the files' names. Each is written whole or not at all, so a run that was killed
     goes on with what is missing. Raises InputError where there is nothing to read, or where
-    `target` holds labels of another model or column.
+    `target` holds labels by another model, of another column, or of another file of one's name.
     """
     if not source.is_dir():
         raise InputError(f"{source} is no folder.")
@@ -46,26 +50,36 @@ def label_folder(
     files = sorted(path for path in source.iterdir() if path.suffix.lower() in READERS)
     if not files:
         raise InputError(f"{source} holds no {', '.join(READERS)} file.")
-    sha256 = check_manifest(model)["sha256"]["model.safetensors"]
-    _claim(target, {"model_sha256": sha256, "text_column": text_column})
+    weights = check_manifest(model)["sha256"]["model.safetensors"]
+    _claim(target, {"model_sha256": weights, "text_column": text_column}, files)
     pairs = [(path, target / path.name) for path in files]
-    yield from engine(model, [pair for pair in pairs if not pair[1].exists()], text_column)
+    missing = [pair for pair in pairs if not pair[1].exists()]
+    done = {path.name for path in files} - {path.name for path, _ in missing}
+    yield from (Labelled(name, before=True) for name in sorted(done))
+    yield from engine(model, missing, text_column)
 
 
-def _claim(target: Path, about: dict) -> None:
+def _claim(target: Path, about: dict, files: list[Path]) -> None:
+    """Write down whose labels `target` holds, and of which files; or check that it is the same."""
     path = target / MODEL
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file: for a folder of files give a folder.")
+    inputs, known = {file.name: sha256(file) for file in files}, {}
     if path.exists():
-        if {"text_column": None} | json.loads(path.read_text()) != about:
-            raise InputError(
-                f"{target} holds another model's labels, or another column's: give another folder."
-            )
+        saved = {"text_column": None} | json.loads(path.read_text())
+        known = saved.pop("inputs", inputs)
+        if saved != about:
+            raise InputError(f"{target} holds labels by another model, or of another column: give "
+                             "another folder.")  # fmt: skip
+        for name, found in inputs.items():
+            if known.get(name) != found and (target / name).exists():
+                raise InputError(f"{target / name} holds the labels of another file: delete it to "
+                                 "label this one, or give another folder.")  # fmt: skip
     elif target.exists() and any(file.suffix.lower() in READERS for file in target.iterdir()):
         raise InputError(f"{target} holds files already, of which nothing is known: give another "
                          "folder.")  # fmt: skip
-    else:
-        write(path, lambda file: file.write_text(json.dumps(about) + "\n"))
+    if known != known | inputs:
+        write_json(path, about | {"inputs": known | inputs})
 
 
 class FileLabeller:

@@ -47,11 +47,16 @@ def read_table(path: Path) -> Iterator[Block]:
     reader = _by_extension(path, READERS)
     if not path.is_file():
         raise InputError(f"{path} does not exist.")
+    return _readable_blocks(path, reader)
+
+
+def _readable_blocks(path: Path, reader: Callable[[Path], Iterator[Block]]) -> Iterator[Block]:
+    """The reader's blocks; where the disk fails, an InputError says that it was in reading."""
     try:
         path.open("rb").close()
+        yield from reader(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    return reader(path)
 
 
 def write_table(path: Path, name: str) -> AbstractContextManager[Callable[[Block], None]]:
@@ -73,8 +78,18 @@ def _read_csv(path: Path) -> Iterator[Block]:
     with path.open("rb") as file:
         # Bytes that are no UTF-8 survive as lone surrogates, and are written back as they were.
         text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
-        reader = csv.DictReader(text)
-        columns = reader.fieldnames or []
+        reader = csv.DictReader(text, strict=True)  # else an open quote swallows the rows after it
+
+        def broken(error: csv.Error) -> InputError:
+            line = reader.line_num + 1  # after the last row that could be read
+            return InputError(
+                f"{path.name}, row in line {line}: {error}. In quotes, a quote is written twice."
+            )
+
+        try:
+            columns = reader.fieldnames or []
+        except csv.Error as error:
+            raise broken(error) from error
         if len(set(columns)) != len(columns) or not columns:
             raise InputError(f"{path.name}: its first line must name the columns, each once.")
         if not all(map(is_unicode, columns)):
@@ -84,10 +99,11 @@ def _read_csv(path: Path) -> Iterator[Block]:
             try:
                 for row in reader:
                     wrong = None in row or None in row.values()
-                    row.pop(None, None)  # the fields beyond the header's
+                    if surplus := row.pop(None, None):  # it stays in the last column
+                        row[columns[-1]] = ",".join([row[columns[-1]], *surplus])
                     yield row, f"not the header's {len(columns)} fields" if wrong else None
             except csv.Error as error:
-                raise InputError(f"{path.name}, line {reader.line_num}: {error}.") from error
+                raise broken(error) from error
 
         schema = pa.schema([(name, pa.string()) for name in columns])
         yield from _blocks(rows(), file, path.stat().st_size, schema)
