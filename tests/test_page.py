@@ -1,5 +1,6 @@
 """The page, in a real browser; skipped where there is none."""
 
+import re
 import shutil
 
 import pytest
@@ -51,6 +52,7 @@ def test_a_typed_review_is_read(page):
     assert page.inner_text("#label") in ("Positive", "Negative")
     assert page.inner_text("#score").startswith("probability ")
     assert page.inner_text("#words").split() == ["A", "great", "film,", "but", "a", "dull", "end."]
+    assert re.fullmatch(r"\d+\.\d%", page.inner_text("#missed"))
 
 
 def test_an_example_is_one_click_away(page):

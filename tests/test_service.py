@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from utils import InputError
+from utils.attribution import FEW_STEPS, explain
 from utils.inference import Classifier
 from utils.manifest import check_manifest
 from utils.service import api, guard
@@ -86,10 +87,12 @@ def test_one_text_gets_one_prediction_and_a_list_one_for_each_in_order(shared_cl
         assert row["score"] == pytest.approx(direct.score, abs=0.01)  # bf16, where there is
 
 
-def test_each_word_gets_a_weight_and_what_a_cut_left_out_none(shared_client):
+def test_each_word_gets_a_weight_and_what_a_cut_left_out_none(shared_client, classifier):
     answer = shared_client.post("/explain", json={"inputs": "great<br />film, but dull."}).json
     assert [word["text"] for word in answer["words"]] == ["great", "film,", "but", "dull."]
     assert all(isinstance(word["weight"], float) for word in answer["words"])
+    expected = explain(classifier, "great film, but dull.", FEW_STEPS)[2]
+    assert answer["completeness_error"] == pytest.approx(expected, abs=1e-3)
     long = shared_client.post("/explain", json={"inputs": TEXTS[1]}).json
     assert long["truncated"] is True
     cut = [word["weight"] is None for word in long["words"]]

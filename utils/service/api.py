@@ -101,8 +101,12 @@ def create_app(
             # Its passes forward and back, in fp32, take about as long as 100 of our predictions.
             tokens = 100 * len(tokenize(classifier.tokenizer, [text]).ids[0])
             future = engine.call(lambda: explain(classifier, text, FEW_STEPS), tokens, deadline)
-            prediction, words, _ = _results([future], deadline)[0]
-        return asdict(prediction) | {"words": [asdict(word) for word in words]}
+            prediction, words, error = _results([future], deadline)[0]
+        return {
+            **asdict(prediction),
+            "words": [asdict(word) for word in words],
+            "completeness_error": error,
+        }
 
     @app.get("/health/live")
     @app.output(HealthOut)

@@ -69,9 +69,10 @@ class WordOut(BaseModel):
 
 
 class ExplainOut(PredictionOut):
-    """A prediction with its words."""
+    """A prediction with its words, and the share of their push that the weights miss."""
 
     words: list[WordOut]
+    completeness_error: float = Field(ge=0)
 
 
 class HealthOut(BaseModel):

@@ -57,6 +57,7 @@ function show(answer) {
   $("score").textContent = `probability ${(100 * answer.score).toFixed(1)}%`;
   $("needle").style.left = `${100 * (positive ? answer.score : 1 - answer.score)}%`;
   $("cut").hidden = !answer.truncated;
+  $("missed").textContent = `${(100 * answer.completeness_error).toFixed(1)}%`;
   const strongest = Math.max(...answer.words.map((word) => Math.abs(word.weight ?? 0)), 1e-9);
   $("words").replaceChildren(...answer.words.flatMap((word) => [mark(word, strongest), " "]));
   $("result").hidden = false;
