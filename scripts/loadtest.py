@@ -112,7 +112,7 @@ def measure(model: Path) -> dict:
             every_second=lambda: memory.append(process.memory_info().rss / 2**30),
         )  # fmt: skip
         recovery = Answers()
-        closed_loop(ours.url, texts, expected, 8, SECONDS, recovery)
+        closed_loop(ours.url, texts, expected, report.RECOVERY_CLIENTS, SECONDS, recovery)
     return {
         "clients": clients,
         "limits": limits,

@@ -41,7 +41,7 @@ def main() -> None:
         model = build_model(backbone, settings.seed)
         trainer = make_trainer(run, model, backbone, reviews, recipe)
         minutes = estimate_minutes(trainer, reviews.test["text"].tolist())
-        print(advice(minutes, settings.backbone, len(reviews.test)))
+        print(advice(minutes, settings, len(reviews.test)))
         result = fine_tune(run, trainer, backbone, reviews, recipe)
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -185,10 +185,15 @@ def test_a_result_holds_no_path(trained):
 
 
 def test_the_faster_choice_is_named_only_where_it_helps():
-    assert "Faster" not in advice({"training": 2.0, "predicting": 1.0}, "minilm", 2000)
-    slow = advice({"training": 60.0, "predicting": 30.0}, "distilbert", 25000)
+    hour = {"training": 60.0, "predicting": 30.0}
+    small, large = (Settings(backbone=name) for name in ("minilm", "distilbert"))
+    assert "Faster" not in advice({"training": 2.0, "predicting": 1.0}, small, 2000)
+    slow = advice(hour, large, 25_000)
     assert "BACKBONE=minilm" in slow
     assert "TEST_SIZE=2000" in slow
+    assert "LABELS=1000" in slow
+    assert "LABELS" not in advice(hour, replace(large, labels=500), 25_000)
+    assert "Faster" not in advice(hour, replace(small, labels=500), 2000)
 
 
 def test_the_ticks_of_the_validation_curve_are_told_apart(trained):

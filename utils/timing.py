@@ -10,8 +10,10 @@ from transformers.trainer_callback import ExportableState
 from utils.data import SMALL_TEST
 from utils.hardware import device, processes
 from utils.inference import Classifier
+from utils.settings import Settings
 
 MANY_MINUTES = 20
+FEW_LABELS = 1000
 
 
 class TextProgress(TrainerCallback, ExportableState):
@@ -59,11 +61,13 @@ def minutes_spent(trainer: Trainer) -> float:
 def estimate_minutes(trainer: Trainer, test_texts: list[str]) -> dict[str, float]:
     """Minutes that training and predicting the test will take, from a few steps of each.
 
-    The weights are not changed. Speed is measured in tokens, since batches differ in length.
+    Training is that of all epochs, each with its validation. The weights are not changed. Speed is
+    measured in tokens, since batches differ in length.
     """
     model = trainer.model.to(device())
     batches = list(islice(trainer.get_train_dataloader(), 3))
     tokens, seconds = 0, 0.0
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)  # takes its time, and changes nothing
     model.train()
     for step, batch in enumerate([batches[0], *batches]):  # the first one warms up
         batch = {key: value.to(device()) for key, value in batch.items()}
@@ -71,17 +75,22 @@ def estimate_minutes(trainer: Trainer, test_texts: list[str]) -> dict[str, float
         with trainer.accelerator.autocast():
             loss = model(**batch).loss
         loss.backward()
+        optimizer.step()
         if step > 0:
             tokens, seconds = tokens + batch["input_ids"].numel(), seconds + seconds_since(started)
     model.zero_grad()
-    epoch = seconds / tokens * sum(trainer.train_dataset["length"]) / processes()
+    epoch = seconds / tokens * sum(trainer.train_dataset["length"])
 
     classifier = Classifier(model, trainer.data_collator.tokenizer)
     sample = test_texts[:: max(1, len(test_texts) // 96)]
     started = time.perf_counter()
     classifier.probabilities(sample)
-    predicting = seconds_since(started) / len(sample) * len(test_texts)
-    return {"training": epoch * trainer.args.num_train_epochs / 60, "predicting": predicting / 60}
+    a_text = seconds_since(started) / len(sample)
+    epoch = (epoch + a_text * len(trainer.eval_dataset)) / processes()
+    return {
+        "training": epoch * trainer.args.num_train_epochs / 60,
+        "predicting": a_text * len(test_texts) / 60,
+    }
 
 
 def seconds_since(started: float) -> float:
@@ -91,14 +100,15 @@ def seconds_since(started: float) -> float:
     return time.perf_counter() - started
 
 
-def advice(minutes: dict[str, float], backbone: str, test_size: int) -> str:
+def advice(minutes: dict[str, float], settings: Settings, test_size: int) -> str:
     """One line on the estimate and, where it is long, the faster choice."""
     line = f"About {minutes['training']:.0f} min of training and {minutes['predicting']:.0f} of "
     line += "prediction."
     if sum(minutes.values()) < MANY_MINUTES:
         return line
-    faster = [] if backbone == "minilm" else ["BACKBONE=minilm, a third of the size"]
+    faster = [] if settings.backbone == "minilm" else ["BACKBONE=minilm, a third of the size"]
     if test_size > SMALL_TEST:
         faster.append(f"TEST_SIZE={SMALL_TEST}, with wider intervals")
-    faster.append("LABELS=1000, for a first look")
-    return f"{line} Faster: {'; '.join(faster)}."
+    if settings.labels > FEW_LABELS:
+        faster.append(f"LABELS={FEW_LABELS}, for a first look")
+    return f"{line} Faster: {'; '.join(faster)}." if faster else line

@@ -8,6 +8,7 @@ from utils.figures import GREY, OURS
 from utils.markdown import markdown_table
 
 REFUSALS = ("429", "503")
+RECOVERY_CLIENTS = 8  # after the overload
 NAMES = {"naive": ("naive route", GREY), "ours": ("this service", OURS)}
 
 
@@ -57,10 +58,10 @@ def table(result: dict) -> str:
     for count in result["clients"]["ours"]:
         for name, (title, _) in NAMES.items():
             rows.append(_row(count, title, result["clients"][name][count]))
-    over = result["overload"]
+    over, most = result["overload"], count
     title = f"this service at {over['times_capacity']} times its capacity"
     rows.append(_row(f"{over['arrivals_per_second']:.0f} a second", title, over))
-    rows.append(_row("8", "this service, right after that", result["recovery"]))
+    rows.append(_row(f"{RECOVERY_CLIENTS}", "this service, right after that", result["recovery"]))
     outcomes = ", ".join(f"{count:,} times {status}" for status, count in over["outcomes"].items())
     first, last = over["memory_gib"]
     versions = result["versions"]
@@ -68,8 +69,8 @@ def table(result: dict) -> str:
     return "\n".join([
         markdown_table(head, rows),
         "",
-        f"At 32 clients {result['throughput_ratio']:.1f} times the naive route's answers. Without "
-        f"HTTP the engine, with 32 texts waiting at all times, predicts "
+        f"At {most} clients {result['throughput_ratio']:.1f} times the naive route's answers. "
+        f"Without HTTP the engine, with {most} texts waiting at all times, predicts "
         f"{result['limits']['engine_per_second']:.1f} a second; sorted by length, all at once, it "
         f"would be {result['limits']['at_once_per_second']:.1f}.",
         "",
