@@ -23,7 +23,7 @@ from sklearn.pipeline import Pipeline
 
 from utils import InputError, pairs
 from utils.attribution import FEW_STEPS, STEPS, explain, without_words
-from utils.baseline import count_words, fit_baseline
+from utils.baseline import fit_baseline, word_weights
 from utils.data import Reviews, load_reviews
 from utils.evaluation import evaluate_elsewhere, mcnemar, share, worst_errors
 from utils.hardware import versions
@@ -182,7 +182,7 @@ def explanations(
         weights = {
             "strongest": found[STEPS],
             "with few steps": found[FEW_STEPS],
-            "TF-IDF": count_words(baseline, [word.text for word in words]),
+            "TF-IDF": word_weights(baseline, [word.text for word in words]),
             "random": np.random.default_rng(number).random(len(words)).tolist(),
         }
         for count, texts in edited.items():
@@ -193,12 +193,14 @@ def explanations(
     answers = probabilities[drawn] >= 0.5
     flips = {}
     for count, by_name in edited.items():
-        flips[str(count)] = {
-            name: share(
-                int(((classifier.probabilities(texts) >= 0.5) != answers).sum()), len(drawn)
-            )
+        changed = {
+            name: (classifier.probabilities(texts) >= 0.5) != answers
             for name, texts in by_name.items()
         }
+        flips[str(count)] = {
+            name: share(int(rows.sum()), len(rows)) for name, rows in changed.items()
+        }
+    of_most = [changed[name].astype(float) for name in ("strongest", "TF-IDF")]  # words removed
     return {
         "cases": cases,
         "completeness_error": {
@@ -207,6 +209,7 @@ def explanations(
             for steps, so_far in errors.items()
         },
         "flipped_without_words": flips,
+        "mcnemar": mcnemar(np.ones(len(drawn), dtype=int), *of_most),
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import torch
 
 from utils.attribution import FEW_STEPS, Word, explain, without_words
 from utils.backbone import build_model, load_backbone
-from utils.baseline import count_words, fit_baseline
+from utils.baseline import fit_baseline, word_weights
 from utils.hardware import device
 from utils.inference import Classifier
 from utils.text import tokenize
@@ -58,7 +58,7 @@ def test_a_word_weighs_what_the_baseline_gives_it_whatever_its_case_or_marks():
     texts = ["great fine film", "great plot here", "awful dull film", "awful plot here"] * 3
     baseline = fit_baseline(pd.DataFrame({"text": texts, "label": [1, 1, 0, 0] * 3}), 10)
     words = ["GREAT,", "awful!", "film", "zebra", "great-awful"]
-    great, awful, film, unknown, both = count_words(baseline, words)
+    great, awful, film, unknown, both = word_weights(baseline, words)
     assert great > 0.5 > 0.1 > abs(film)
     assert awful < -0.5
     assert unknown == 0

@@ -61,6 +61,13 @@ def test_the_calibration_error_is_the_mean_gap_of_the_bins():
     assert calibration_error(labels, probabilities)["value"] == pytest.approx(expected)
 
 
+def test_the_interval_is_that_of_the_answers_drawn_anew():
+    labels, sure = np.arange(300) % 2, np.full(300, 0.9)  # all 90% sure, half of them right
+    low, high = calibration_error(labels, sure)["interval"]
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.5 * 0.5 / 300), rel=0.1)
+    assert (low + high) / 2 == pytest.approx(0.4, abs=0.01)
+
+
 def test_an_interval_knows_that_the_temperature_was_fitted_on_few_reviews():
     labels, probabilities = overconfident(2.0, reviews=4000)
     temperature = fit_temperature(labels, probabilities)

@@ -125,3 +125,10 @@ def test_worst_errors_come_first_and_right_answers_not_at_all():
     # As many of either class, however much surer the model is of one.
     found = worst_errors(reviews, probabilities, 1)
     assert found["text"].tolist() == ["review 3", "review 1"]
+
+
+def test_worst_errors_show_a_repeated_review_once():
+    reviews = reviews_of([0, 0, 0])
+    reviews.test.loc[1, "text"] = "review 0"
+    found = worst_errors(reviews, np.array([0.99, 0.99, 0.6]), 2)
+    assert found["text"].tolist() == ["review 0", "review 2"]

@@ -196,6 +196,7 @@ def test_agreement_counts_flips_and_measures_the_bare_pipeline(classifier, tmp_p
     assert found["label_flips"] == 2
     assert found["largest_difference"] == pytest.approx(0.2)
     assert (found["our_accuracy"], found["accuracy"]) == (1.0, 0.5)
+    assert (found["mcnemar"]["only_ours"], found["mcnemar"]["only_theirs"]) == (2, 0)
     texts = [
         "great film",
         "weak " * 300 + "plot " * 300,
@@ -211,6 +212,7 @@ def test_agreement_counts_flips_and_measures_the_bare_pipeline(classifier, tmp_p
     assert result["pipeline"]["largest_difference"] == pytest.approx(gap[1], abs=1e-6)
     expected = metrics(frame["label"].to_numpy(), np.array(bare))["accuracy"]
     assert result["pipeline"]["accuracy"] == expected
+    assert result["pipeline"]["flips_where_cut"] == result["pipeline"]["label_flips"]
 
 
 def test_a_release_is_stored_in_half_and_computed_in_fp32(run, classifier, folder, tmp_path):

@@ -7,15 +7,18 @@ import pandas as pd
 import torch
 from transformers import pipeline
 
-from utils.evaluation import metrics
+from utils.evaluation import mcnemar, metrics
 from utils.hardware import precision
 from utils.inference import Classifier
 from utils.model import fold_head
 from utils.results import Run
+from utils.text import tokenize
 
 
 def agreement(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> dict:
     """Accuracy of both, the labels that differ, and the largest difference in probability.
+
+    `mcnemar` tells whether the labels that differ are more often right in one of the two.
 
     `ours` and `theirs` are probabilities of the positive class, shape (reviews,).
     """
@@ -25,6 +28,7 @@ def agreement(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> dict:
         "our_accuracy": metrics(labels, ours)["accuracy"],
         "label_flips": int(((theirs >= 0.5) != (ours >= 0.5)).sum()),
         "largest_difference": float(np.abs(theirs - ours).max()),
+        "mcnemar": mcnemar(labels, ours, theirs),
     }
 
 
@@ -37,9 +41,9 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
     """Copies against the model itself in fp32, saved as `results/agreement.json`.
 
     `pipeline` is what one gets without this repository: the text as it came, its end cut off
-    where it is too long. `fp16` is the model with its weights rounded to fp16. `bf16`, only where
-    the processor takes it, is the model as `Classifier` computes it there. Measured once for a
-    model, then read back.
+    where it is too long; `flips_where_cut` counts the labels that differ among those. `fp16` is the
+    model with its weights rounded to fp16. `bf16`, only where the processor takes it, is the model
+    as `Classifier` computes it there. Measured once for a model, then read back.
     """
     saved = run.find("agreement", model_sha256=trained["model_sha256"])
     if saved:
@@ -54,11 +58,14 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
     positive = stock.config.id2label[1]
     answers = plain(validation["raw"].tolist())
     bare = [a["score"] if a["label"] == positive else 1 - a["score"] for a in answers]
+    bare = np.array(bare)
+    differ = (bare >= 0.5) != (ours >= 0.5)
+    cut = np.array(tokenize(classifier.tokenizer, texts).shortened)
     rounded = deepcopy(classifier.model).half().float()
     half = Classifier(rounded, classifier.tokenizer, torch.float32).probabilities(texts)
     result = {
         "model_sha256": trained["model_sha256"],
-        "pipeline": agreement(labels, ours, np.array(bare)),
+        "pipeline": agreement(labels, ours, bare) | {"flips_where_cut": int((differ & cut).sum())},
         "fp16": agreement(labels, ours, half),
     }
     if precision()[0] == "bf16":

@@ -67,15 +67,17 @@ def calibration_error(
     The interval is of drawing the reviews anew and, where the `temperature` was fitted, of fitting
     it anew, too: `refitted` are temperatures of other draws of the reviews it was fitted on. Even
     honest probabilities have an error above zero, the more so the fewer reviews there are:
-    `by_chance` is the 95% range where answers are right exactly as often as they promise.
+    `by_chance` is the 95% range where answers are right exactly as often as they promise. Drawing
+    anew adds as much again, so the interval of an error that is hardly above that lies too high.
     """
-    random, places = np.random.default_rng(0), np.arange(RESAMPLES)
+    random, total = np.random.default_rng(0), len(labels)
     sure, right = _sure_and_right(labels, with_temperature(probabilities, temperature))
-    by_chance = [_error(sure, random.random(len(sure)) < sure) for _ in places]
+    by_chance = [_error(sure, random.random(total) < sure) for _ in range(RESAMPLES)]
     drawn = []
-    for place in places:
-        again = with_temperature(probabilities, refitted[place % len(refitted)])
-        drawn.append(_error(*_sure_and_right(labels, again), random.poisson(1.0, len(sure))))
+    for number in range(RESAMPLES):
+        again = with_temperature(probabilities, refitted[number % len(refitted)])
+        times = np.bincount(random.integers(total, size=total), minlength=total)
+        drawn.append(_error(*_sure_and_right(labels, again), times))
     return {
         "value": _error(sure, right),
         "interval": np.percentile(drawn, [2.5, 97.5]).tolist(),

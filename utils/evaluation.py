@@ -53,6 +53,11 @@ def share(hits: int, total: int) -> dict:
     return {"reviews": total, "share": hits / total, "interval": [float(low), float(high)]}
 
 
+def hits(found: dict) -> int:
+    """How many a `share` counts."""
+    return round(found["share"] * found["reviews"])
+
+
 def auc_interval(labels: np.ndarray, probabilities: np.ndarray) -> list[float]:
     """The 95% interval of the area under the ROC curve (DeLong et al., 1988)."""
     labels, ranks = np.asarray(labels), rankdata(probabilities)
@@ -179,13 +184,14 @@ def evaluate_elsewhere(
 def worst_errors(reviews: Reviews, probabilities: np.ndarray, count: int) -> pd.DataFrame:
     """Of each class the `count` test reviews to which it got the lowest probability, worst first.
 
-    Of each class, since a model may be surer of one than it ever is of the other.
+    Of each class, since a model may be surer of one than it ever is of the other. A text that the
+    test repeats is there once.
     """
     label = reviews.test["label"]
     certainty = np.where(label == 1, 1 - probabilities, probabilities)
     worst = reviews.test.assign(probability_positive=probabilities, certainty=certainty)
     worst = worst[(probabilities >= 0.5) != label]
-    worst = worst.sort_values("certainty", ascending=False, kind="stable")
+    worst = worst.sort_values("certainty", ascending=False, kind="stable").drop_duplicates("text")
     return worst.groupby("label").head(count)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from utils.evaluation import hits
 from utils.figures import GREY, OURS, PERCENT, points
 
 
@@ -19,7 +20,7 @@ def reliability_diagram(result: dict) -> Figure:
     for (axes, below), (name, bins) in zip(panels.T, result["reliability"].items(), strict=True):
         sure = np.array([part["probability"] for part in bins])
         axes.plot([0.5, 1], [0.5, 1], color=GREY, ls=":", lw=1)
-        points(axes, sure, bins, OURS, line=True)
+        points(axes, sure, bins, OURS, "-")
         error = result["calibration_error"][name]
         which = "As trained" if name == "before" else f"Temperature {result['temperature']:.2f}"
         axes.set_title(f"{which}: off by {error['value']:.1%} in the mean", fontsize=11)
@@ -51,7 +52,7 @@ def accuracy_by(result: dict[str, dict]) -> Figure:
         axes.yaxis.set_major_formatter(PERCENT)
         ours = [(row["models"]["fine-tuned"]["share"], row["group"]) for row in rows]
         (low, least), (high, most) = min(ours), max(ours)
-        title = f"By {what}: {low:.1%} ({least}) to {high:.1%} ({most})"
+        title = f"Fine-tuned, by {what}: {low:.1%} ({least}) to {high:.1%} ({most})"
         if (p_value := found["p_value"]) is not None:
             title += ", p < 0.0001" if p_value < 1e-4 else f", p = {p_value:.2g}"
         axes.set_title(title, fontsize=11)
@@ -65,16 +66,17 @@ def small_tests(result: dict) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 3.4))
     sizes = [int(size) for size in result]
     parts = list(result.values())
-    for name, hue, values, below in (
-        ("the right order", GREY, [1 - p["ranked_wrongly"] - p["tied"] for p in parts], False),
-        ("the right order, and p < 0.05", OURS, [p["found"] for p in parts], True),
+    for name, style, values, below in (
+        ("the right order", "o--", [1 - p["ranked_wrongly"] - p["tied"] for p in parts], False),
+        ("the right order, and p < 0.05", "o-", [p["found"] for p in parts], True),
     ):
-        axes.plot(sizes, values, "o-", color=hue)
+        axes.plot(sizes, values, style, color=OURS, mfc="white" if style == "o--" else OURS)
         for size, value in zip(sizes, values, strict=True):
             shift = (9, -14) if below and value > 0.15 else (0, 7)
             axes.annotate(f"{value:.0%}", (size, value), xytext=shift, ha="center",
-                          textcoords="offset points", color=hue)  # fmt: skip
-        axes.text(0.99, 0.12 if below else 0.22, name, color=hue, ha="right",
+                          textcoords="offset points", color=OURS)  # fmt: skip
+        name = f"{'filled' if below else 'hollow'}: {name}"
+        axes.text(0.99, 0.12 if below else 0.22, name, color=OURS, ha="right",
                   transform=axes.transAxes)  # fmt: skip
     axes.set(xscale="log", xlabel="reviews in the test", ylabel="of the tests", ylim=(0, 1.12))
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
@@ -113,11 +115,14 @@ def passed_by_kind(by_kind: dict[str, dict], expected: dict[str, str]) -> Figure
     axes.set_xlabel("pairs passed, with 95% intervals")
     if "flip" in ours:
         of = ours["flip"]["reviews"]
-        passed = [round(found["flip"]["share"] * of) for found in (ours, theirs)]
+        passed = [hits(found["flip"]) for found in (ours, theirs)]
         title = f"Of {of} pairs that should flip {passed[0]} are passed, {passed[1]} by TF-IDF"
         axes.set_title(title, pad=24)
-    for name, hue, x, side in zip(by_kind, (OURS, GREY), (0, 1), ("left", "right"), strict=True):
-        axes.text(x, 1.02, name, color=hue, transform=axes.transAxes, ha=side, va="bottom")
+        axes.plot([0.25, 0.25], [gap, len(kinds) - 0.4], color="#555555", ls=":", lw=1, zorder=0)
+        axes.text(0.25, 1.01, "a coin", color="#555555", ha="center", fontsize=9,
+                  transform=axes.get_xaxis_transform())  # fmt: skip
+    for name, hue, x in zip(by_kind, (OURS, GREY), (0.45, 0.62), strict=True):
+        axes.text(x, 1.01, name, color=hue, transform=axes.transAxes, va="bottom")
     return figure
 
 
@@ -127,21 +132,21 @@ def flips_without_words(flips: dict[str, dict]) -> Figure:
     counts = [int(count) for count in flips]
     for name, hue, words in (
         ("strongest", OURS, "by integrated gradients"),
-        ("TF-IDF", "#0072B2", "by TF-IDF's weights"),
-        ("random", GREY, "random words"),
+        ("TF-IDF", GREY, "by TF-IDF's weights"),
+        ("random", "#333333", "random words"),
     ):
         rows = [part[name] for part in flips.values()]
-        points(axes, np.array(counts), rows, hue, line=True)
+        points(axes, np.array(counts), rows, hue, "-")
         axes.annotate(words, (counts[-1], rows[-1]["share"]), xytext=(10, 0), va="center",
                       textcoords="offset points", color=hue)  # fmt: skip
     last = flips[str(counts[-1])]
     total = last["random"]["reviews"]
-    hits = {name: round(found["share"] * total) for name, found in last.items()}
     axes.set_xticks(counts)
     axes.set(xlabel="words removed from a review", ylabel="answers that change", ylim=(0, None))
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_title(
-        f"Without the {counts[-1]} strongest words {hits['strongest']} of {total} answers change, "
-        f"without random ones {hits['random']}", fontsize=11,
-    )  # fmt: skip
+        f"Without the {counts[-1]} strongest words {hits(last['strongest'])} of {total} answers "
+        f"change, without random ones {hits(last['random'])}",
+        fontsize=11,
+    )
     return figure

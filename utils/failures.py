@@ -13,7 +13,7 @@ from utils.text import Tokens
 
 RESAMPLES = 100_000
 SMALL = 300  # reviews of a small test, as usual notebooks have
-SIZES = (100, SMALL, 1000, 3000, 10_000)  # those not larger than the whole test
+SIZES = (100, SMALL, 1000, 3000, 10_000)  # SMALL, and those smaller than the whole test
 KINDS = (  # of hard reviews, in the order of the rules
     "middling stars (4 to 7)",
     "the baseline is wrong, and 75% sure",

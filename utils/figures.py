@@ -100,7 +100,7 @@ def training_curves(result: dict) -> Figure:
     left.set_title(f"Validation loss is lowest after epoch {lowest}")
     count = result["validation_reviews"]
     rows = [share(round(accuracy * count), count) for accuracy in validation["accuracy"]]
-    points(right, validation["epoch"], rows, OURS, line=True)
+    points(right, validation["epoch"], rows, OURS, "-")
     kept = validation[validation["epoch"] == result["kept_epoch"]].iloc[0]
     right.annotate(f"{kept['accuracy']:.1%}", (kept["epoch"], kept["accuracy"]), va="center",
                    xytext=(8, 0), textcoords="offset points", color=OURS)  # fmt: skip
@@ -112,12 +112,12 @@ def training_curves(result: dict) -> Figure:
 
 
 def points(
-    axes: Axes, places: Sequence, rows: list[dict], hue: str, line: bool = False, key: str = "share"
+    axes: Axes, places: Sequence, rows: list[dict], hue: str, line: str = "", key: str = "share"
 ) -> None:
-    """The value that each row has under `key`, with its `interval`; joined where `line`."""
+    """The value that each row has under `key`, with its `interval`; joined by a `line` (`-`)."""
     values = np.array([row[key] for row in rows])
     errors = np.abs(np.array([row["interval"] for row in rows]).T - values)
-    axes.errorbar(places, values, errors, fmt="o-" if line else "o", color=hue, capsize=3)
+    axes.errorbar(places, values, errors, fmt=f"o{line}", color=hue, capsize=3)
 
 
 def confusion_matrices(reports: dict[str, dict]) -> Figure:

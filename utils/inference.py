@@ -120,7 +120,10 @@ def _hidden_state_in_fp32(encoder, inputs, output):
 
 
 def batches_by_length(ids: list[list[int]]) -> Iterator[list[int]]:
-    """Row numbers in batches of at most BATCH_TOKENS once padded, the longest texts first."""
+    """Row numbers in batches of at most BATCH_TOKENS once padded to their longest text.
+
+    The longest texts come first. (`softmax` pads a little further.)
+    """
     batch: list[int] = []
     for row in sorted(range(len(ids)), key=lambda row: -len(ids[row])):
         if batch and (len(batch) + 1) * len(ids[batch[0]]) > BATCH_TOKENS:
