@@ -12,7 +12,7 @@ from utils.research.figures import ladder as ladder_figure
 from utils.research.figures import learning_curve as learning_curve_figure
 from utils.research.ladder import ladder, ladder_table, learning_curve, learning_curve_table, worth
 from utils.research.steps import FIRST_REVIEWS, STEPS, built_on, describe
-from utils.research.tables import students
+from utils.research.students import students
 
 
 def report(accuracy: float) -> dict:

@@ -15,9 +15,9 @@ import pytest
 from utils.benchmark import scale
 from utils.benchmark.measure import FOLDER
 from utils.benchmark.report import summary, table
-from utils.evaluation import METRICS, said
+from utils.evaluation import METRICS, hits, said
 from utils.markdown import markdown_table
-from utils.research import ladder, tables
+from utils.research import ladder, students, tables
 from utils.service import report
 from utils.settings import ROOT, Settings
 
@@ -93,7 +93,7 @@ def evaluation_table() -> str:
         by_kind = result(run, "minimal_pairs")["by_kind"]
         labels = result(run, "labels")
         known = labels["out_of_fold_accuracy"]
-        contradicted = known["reviews"] - round(known["share"] * known["reviews"])
+        contradicted = known["reviews"] - hits(known)
         ceiling = labels.get("test_judged_by_people", {}).get("right_if_those_are_wrong")
         (other,) = (ROOT / "artifacts" / run / "results").glob("on_*.json")
         elsewhere = json.loads(other.read_text())
@@ -141,8 +141,27 @@ def marked_tables() -> dict[str, str]:
         "seeds": tables.scored(),
         "folds": tables.cross_validated(),
         "epochs": tables.by_epoch(),
-        "students": tables.students(),
-        "gpu": tables.tried_on_gpu(),
+        "students": students.students(),
+        "farther": "\n".join(
+            f"- {students.farther(*steps)}"
+            for steps in (
+                ("taught_few_fast", "taught_few"),
+                ("taught_few_slow", "taught_few_adapted"),
+                ("taught_few_adapted", "taught_few"),
+                ("taught_by_three_then_512", "taught_by_three"),
+            )
+        ),
+        "gpu": students.tried_on_gpu(),
+        "gpu_farther": "\n".join(
+            f"- {students.farther(step, 'taught', on_gpu=True)}"
+            for step in (
+                "taught",
+                "taught_long",
+                "taught_three_epochs",
+                "taught_four_epochs",
+                "taught_three_epochs_fast",
+            )
+        ),
         "self_taught": tables.self_taught_on_gpu(),
         "scored": of_frame(ladder.scored_table(ladder.ladder())),
         "unlabelled": tables.said_unlabelled(tables.pretrained()),

@@ -27,8 +27,15 @@ from utils.research.ladder import learning_curve
 from utils.research.runs import Research
 from utils.research.scores import evaluate_baseline
 from utils.research.steps import STEPS, Step
-from utils.research.teaching import against_teachers, label_softly, read_labels, with_soft_labels
-from utils.research.unlabelled import load_unlabelled
+from utils.research.students import students
+from utils.research.teaching import (
+    against_teachers,
+    label_softly,
+    learnt_from,
+    read_labels,
+    with_soft_labels,
+)
+from utils.research.unlabelled import FEWEST, load_unlabelled
 from utils.results import Run
 from utils.settings import Settings
 from utils.trainer import as_dataset, make_trainer
@@ -129,6 +136,12 @@ def test_pretraining_further_leaves_a_backbone_and_is_not_repeated(backbone, tmp
     monkeypatch.setattr("utils.research.adapt.EPOCHS", 2)
     monkeypatch.setattr("utils.research.adapt.FineTuner", None)
     assert adapt(tmp_path / "mlm", backbone, texts, 0)["model_sha256"] == result["model_sha256"]
+
+
+def test_the_fewest_reviews_without_a_label_are_enough(backbone, tmp_path):
+    texts = make_reviews(FEWEST, seed=3).assign(hash=[str(row) for row in range(FEWEST)])
+    texts = texts.head(learnt_from(texts, None))
+    assert adapt(tmp_path / "mlm", backbone, texts, seed=0)["held_out_loss"]
 
 
 @pytest.fixture
@@ -303,7 +316,7 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     scored = train(research, "self_taught", None, score=True)
     baseline = Run(scored.with_suffix("")).load("evaluation")["baseline"]
     assert baseline == evaluate_baseline(reviews)["report"]  # fitted on the labels alone
-    assert "| self_taught | 42 |" in tables.students(
+    assert "| self_taught | 42 |" in students(
         f"made-up-{tiny_bert.name}-labels100", tmp_path / "made" / "research"
     )
     path = train(research, "self_taught_gold", None, score=True)

@@ -24,7 +24,7 @@ from utils.timing import TextProgress, minutes_spent
 from utils.trainer import FineTuner, training_arguments
 from utils.training import RESULT, checkpoint_to_resume, keep_model, remove_checkpoints
 
-MAX_TOKENS = 256
+MLM_MAX_TOKENS = 256
 EPOCHS = 2
 LEARNING_RATE = 2e-4
 MASKED = 0.15  # share of the tokens, as BERT's
@@ -50,17 +50,17 @@ class MaskedLanguageModel(DistilBertForMaskedLM):
 def pretraining_fingerprint(backbone: Backbone, texts_sha256: str, seed: int) -> str:
     """A hash of all that decides the weights."""
     settings = {"epochs": EPOCHS, "learning_rate": LEARNING_RATE, "masked": MASKED,
-                "max_tokens": MAX_TOKENS, "seed": seed}  # fmt: skip
+                "max_tokens": MLM_MAX_TOKENS, "seed": seed}  # fmt: skip
     return fingerprint_of(backbone, texts_sha256, settings)
 
 
 def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> dict:
     """Pretrain the backbone on `texts` (`text`, `hash`) and save it below `folder`.
 
-    Task-adaptive pretraining (Gururangan et al., "Don't Stop Pretraining", 2020). `folder` is that
-    of its fingerprint: resumes from the last checkpoint, from where other tokens are masked than
-    without the interruption; what is finished is not repeated. Returns what is saved beside the
-    weights. Raises InputError where the backbone is of another layout.
+    Task-adaptive pretraining (Gururangan et al., "Don't Stop Pretraining", 2020). Each fingerprint
+    has a folder of its own there: resumes from its last checkpoint, from where other tokens are
+    masked than without the interruption; what is finished is not repeated. Returns what is saved
+    beside the weights. Raises InputError where the backbone is of another layout.
     """
     folder = folder / pretraining_fingerprint(backbone, hash_of(texts), seed)
     if (folder / "model").exists():
@@ -78,7 +78,7 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
     model.tie_weights()
     model.set_attn_implementation(attention()[0])
     shuffled = texts.sample(frac=1, random_state=seed)
-    ids = tokenize(backbone.tokenizer, shuffled["text"].tolist(), MAX_TOKENS).ids
+    ids = tokenize(backbone.tokenizer, shuffled["text"].tolist(), MLM_MAX_TOKENS).ids
     held_out = min(WATCHED, len(texts) // 10)
     data = Dataset.from_dict({"input_ids": ids, "length": [len(row) for row in ids]})
     trainer = FineTuner(

@@ -36,12 +36,12 @@ def pretrain(research: Research) -> Path:
 def score_baseline(research: Research) -> Path:
     """The baseline's score with this budget of labels, for the learning curve."""
     counted = evaluate_baseline(research.reviews)
-    del counted["probabilities"]
     result = {
         **research.reviews.provenance,
         "training_sha256": research.reviews.training_sha256,
-        "test": counted.pop("report"),
-        **counted,
+        "test": counted["report"],
+        "C": counted["C"],
+        "validation_accuracy": counted["validation_accuracy"],
         "versions": versions(),
     }
     return write_json(research.path(TFIDF, f"seed{research.settings.seed}"), result)

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from utils.figures import GREY, OURS, PERCENT, points
-from utils.research.ladder import BASELINE_RUNG, TEACHERS_RUNG, TITLES, worth
+from utils.research.ladder import BASELINE_RUNG, TEACHERS_RUNG, TITLES, points_gained, worth
 from utils.research.steps import STEPS
 from utils.settings import Settings
 
@@ -38,7 +38,7 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
     plain = next((row for row in rows if row["step"] == "plain"), None)
     last = next((row for row in reversed(rows) if row["rung"][0].isdigit()), None)
     if plain and last is not plain:
-        gain = 100 * (last["test"]["mean"] - plain["test"]["mean"])
+        gain = points_gained(last["test"], plain["test"])
         taught = any(backbone for _, backbone, _ in STEPS[last["step"]].teachers)
         axes.set_title(f"{gain:+.1f} points with the same {Settings.labels:,} labels"
                        f"{' and larger teachers' if taught else ''}")  # fmt: skip
@@ -49,8 +49,9 @@ def learning_curve(curves: dict[str, list[dict]]) -> Figure:
     """Test accuracy against the number of labels, with 95% intervals of the test's size."""
     figure, axes = plt.subplots(figsize=(7, 3.6))
     for name, rows in curves.items():
-        hue = {"TF-IDF": GREY, "plain": OURS}.get(name, "#0072B2")
-        points(axes, [row["labels"] for row in rows], rows, hue, line=True, key="mean")
+        hue = GREY if name == "TF-IDF" else OURS
+        line = "--" if name == "plain" else "-"
+        points(axes, [row["labels"] for row in rows], rows, hue, line, key="mean")
         axes.annotate(name, (rows[-1]["labels"], rows[-1]["mean"]), xytext=(8, 0), va="center",
                       textcoords="offset points", color=hue)  # fmt: skip
     ticks = sorted({row["labels"] for rows in curves.values() for row in rows})

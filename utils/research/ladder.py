@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from utils.evaluation import said, share
-from utils.research.steps import FIRST_REVIEWS, MLM, STEPS, TFIDF, describe, recipe_of
-from utils.research.tables import FOLDER, pretrained, read, results_of
+from utils.research.costs import minutes_of
+from utils.research.steps import FIRST_REVIEWS, STEPS, TFIDF, describe, recipe_of
+from utils.research.tables import FOLDER, results_of
 from utils.settings import Settings
 
 BASELINE_RUNG = "the baseline"
@@ -82,7 +83,7 @@ def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDE
                 **{kind: _validation(results, disjoint=kind != "seed")
                    for kind, results in by_kind.items()},
                 "test": _test([result["test"] for result in by_kind["seed"] if "test" in result]),
-                "minutes": _minutes(step, dataset, run, folder),
+                "minutes": minutes_of(step, dataset, run, folder),
                 "predicting_minutes": min(
                     (result["predicting_minutes"] for result in by_kind["seed"]
                      if "predicting_minutes" in result), default=None,
@@ -132,6 +133,11 @@ def learning_curve_table(curves: dict[str, list[dict]]) -> pd.DataFrame:
         {"labels": f"{labels:,}", **{name: tests.get((labels, name), "") for name in curves}}
         for labels in sorted({labels for labels, _ in tests})
     )
+
+
+def points_gained(test: dict, over: dict) -> float:
+    """Points of accuracy between two steps' tests, as their means are shown: to a tenth."""
+    return round(100 * test["mean"], 1) - round(100 * over["mean"], 1)
 
 
 def worth(curve: list[dict], accuracy: float) -> int | None:
@@ -223,37 +229,3 @@ def _test(reports: list[dict]) -> dict | None:
         "spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         "interval": share(round(mean * total), total)["interval"],
     }
-
-
-def _minutes(step: str, dataset: str, run: str, folder: Path) -> float | None:
-    """What a model of the step costs with all that it builds on; None where some is not known."""
-    costs = _costs(step, dataset, run, folder)
-    return None if None in costs.values() else float(sum(costs.values()))
-
-
-def _costs(step: str, dataset: str, run: str, folder: Path) -> dict[tuple, float | None]:
-    """Minutes of each part, by name: what several build on is there once.
-
-    Medians over seeds, or tenths; a result without minutes was made on a busy processor.
-    """
-    trained = results_of(step, run, "seed*", folder) or results_of(step, run, "fold*", folder)
-    own = [result["minutes"] for result in trained if result["minutes"] is not None]
-    costs = {(step, run): float(np.median(own)) if own else None}
-    if STEPS[step].start == MLM:
-        found = pretrained(run, folder)
-        costs[MLM, run] = found["minutes"] if found else None
-    elif STEPS[step].start:
-        costs |= _costs(STEPS[step].start, dataset, run, folder)
-    for teacher, backbone, seed in STEPS[step].teachers:
-        of = run if backbone is None else f"{dataset}-{backbone}"
-        for part, minutes in _costs(teacher, dataset, of, folder).items():
-            costs[(*part, seed) if part[0] == teacher else part] = minutes
-        found = read(folder, f"{teacher}-{of}-seed{seed}-labels")
-        key = "labels of", teacher, seed
-        known = costs.get(key, 0.0)  # what it starts from may have learnt more of these labels
-        if found and trained and known is not None:
-            share_of = trained[0]["softly_labelled_reviews"] / found[0]["labelled"]
-            costs[key] = max(found[0]["minutes"] * share_of, known)
-        else:
-            costs[key] = None
-    return costs

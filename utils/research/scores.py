@@ -15,11 +15,11 @@ from utils.results import Run
 
 def evaluate_baseline(reviews: Reviews) -> dict:
     """The baseline of notebook 02 with these labels, chosen on validation and scored."""
-    model, by_strength = choose_baseline(reviews.train, reviews.validation)
+    model, accuracy = choose_baseline(reviews.train, reviews.validation)
     positive = rounded(model.predict_proba(reviews.test["text"])[:, 1])
     return {
-        "C": max(by_strength, key=by_strength.get),
-        "validation_accuracy": max(by_strength.values()),
+        "C": max(accuracy, key=accuracy.get),
+        "validation_accuracy": max(accuracy.values()),
         "report": report(reviews.test["label"].to_numpy(), positive),
         "probabilities": positive,
     }
@@ -28,7 +28,7 @@ def evaluate_baseline(reviews: Reviews) -> dict:
 def score_run(
     run: Run, reviews: Reviews, classifier: Classifier, validation: np.ndarray, baseline: dict
 ) -> dict:
-    """The test's metrics, and where bf16 was computed what that changed on validation.
+    """What the test shows of a model, and what running it in other ways changes on validation.
 
     `validation` are the probabilities of positive there, of shape (reviews,); `baseline` is that
     of `evaluate_baseline`. What a card says of the model is saved in its run, as the notebooks do
@@ -37,7 +37,8 @@ def score_run(
     trained = run.load("training")
     probabilities = predict_test(run, reviews, classifier, trained)
     found = evaluate(run, reviews, probabilities, trained, baseline)
-    calibrate(run, reviews, validation, probabilities)
+    calibration = calibrate(run, reviews, validation, probabilities)
+    kept = ("temperature", "temperature_interval", "calibration_error", "log_loss")
     copies = {}
     if classifier.model.config.model_type == "distilbert":  # the teacher is not exported
         copies = measure(run, classifier, trained, reviews.validation)
@@ -45,5 +46,6 @@ def score_run(
         "test": found["model"],
         "predicting_minutes": found["minutes"],
         "predictions_sha256": hashlib.sha256(probabilities.tobytes()).hexdigest(),
-        **({"bf16": copies["bf16"]} if "bf16" in copies else {}),
+        "calibration": {name: calibration[name] for name in kept},
+        **{name: copy for name, copy in copies.items() if name != "model_sha256"},
     }

@@ -34,8 +34,8 @@ GOLD = {"epochs": 2, "learning_rate": 3e-5}
 LONG = {"epochs": 1, "learning_rate": 3e-5}  # after 256 tokens, what is read when served
 SEEDS = (42, 43, 44)
 SELF = tuple(("adapted", None, seed) for seed in SEEDS)
-MPNETS = tuple(("teacher", "mpnet", seed) for seed in SEEDS)
-MPNET = MPNETS[:1]
+THREE_MPNETS = tuple(("teacher", "mpnet", seed) for seed in SEEDS)
+ONE_MPNET = THREE_MPNETS[:1]
 FIRST_REVIEWS = 14_000
 STEPS = {
     "plain": Step(),
@@ -57,14 +57,20 @@ STEPS = {
     "self_taught": Step(TAUGHT, MLM, SELF),
     "self_taught_gold": Step(GOLD, "self_taught"),
     "teacher": Step(TAUGHT),
-    "taught_few": Step(TAUGHT, None, MPNET, FIRST_REVIEWS),
+    "taught_few": Step(TAUGHT, None, ONE_MPNET, FIRST_REVIEWS),
     "taught_few_gold": Step(GOLD, "taught_few"),
-    "taught_few_fast": Step({**TAUGHT, "learning_rate": 2e-4}, None, MPNET, FIRST_REVIEWS),
-    "taught_few_adapted": Step(TAUGHT, MLM, MPNET, FIRST_REVIEWS),
-    "taught_few_slow": Step({**TAUGHT, "learning_rate": 5e-5}, MLM, MPNET, FIRST_REVIEWS),
-    "taught": Step(TAUGHT, MLM, MPNET),  # rate and start of the nearest of the few
-    "taught_by_three": Step(TAUGHT, MLM, MPNETS),
-    "taught_by_three_then_512": Step(LONG, "taught_by_three", MPNETS, FIRST_REVIEWS),
+    "taught_few_fast": Step({**TAUGHT, "learning_rate": 2e-4}, None, ONE_MPNET, FIRST_REVIEWS),
+    "taught_few_adapted": Step(TAUGHT, MLM, ONE_MPNET, FIRST_REVIEWS),
+    "taught_few_slow": Step({**TAUGHT, "learning_rate": 5e-5}, MLM, ONE_MPNET, FIRST_REVIEWS),
+    "taught": Step(TAUGHT, MLM, ONE_MPNET),  # rate and start of the nearest of the few
+    "taught_three_epochs": Step({**TAUGHT, "epochs": 3}, MLM, ONE_MPNET),
+    "taught_three_epochs_fast": Step(
+        {**TAUGHT, "epochs": 3, "learning_rate": 2e-4}, MLM, ONE_MPNET
+    ),
+    "taught_four_epochs": Step({**TAUGHT, "epochs": 4}, MLM, ONE_MPNET),
+    "taught_long": Step({"epochs": 2}, MLM, ONE_MPNET),
+    "taught_by_three": Step(TAUGHT, MLM, THREE_MPNETS),
+    "taught_by_three_then_512": Step(LONG, "taught_by_three", THREE_MPNETS, FIRST_REVIEWS),
 }
 
 WORDS = {
