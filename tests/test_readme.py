@@ -171,12 +171,13 @@ def marked_tables() -> dict[str, str]:
         "decay": "\n".join(
             f"- {tables.against(*steps)}"
             for steps in (
+                ("short_fast_averaged", "short_fast"),
                 ("short_fast_layers", "short_fast"),
                 ("adapted_short_fast_layers", "adapted_short"),
             )
         ),
         "finetuning": tables.against_ours(
-            ladder.RUNGS[ladder.FINE_TUNING] + ladder.RUNGS[ladder.PRETRAINED]
+            ("short_head", *ladder.RUNGS[ladder.FINE_TUNING], *ladder.RUNGS[ladder.PRETRAINED])
         ),
         "minutes": minutes_table(),
         "copies": copies_table(),
