@@ -57,8 +57,7 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
     )
     positive = stock.config.id2label[1]
     answers = plain(validation["raw"].tolist())
-    bare = [a["score"] if a["label"] == positive else 1 - a["score"] for a in answers]
-    bare = np.array(bare)
+    bare = np.array([a["score"] if a["label"] == positive else 1 - a["score"] for a in answers])
     differ = (bare >= 0.5) != (ours >= 0.5)
     cut = np.array(tokenize(classifier.tokenizer, texts).shortened)
     rounded = deepcopy(classifier.model).half().float()

@@ -66,16 +66,16 @@ def small_tests(result: dict) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 3.4))
     sizes = [int(size) for size in result]
     parts = list(result.values())
-    for name, style, values, below in (
-        ("the right order", "o--", [1 - p["ranked_wrongly"] - p["tied"] for p in parts], False),
-        ("the right order, and p < 0.05", "o-", [p["found"] for p in parts], True),
+    for name, values, below in (
+        ("hollow: the right order", [1 - p["ranked_wrongly"] - p["tied"] for p in parts], False),
+        ("filled: the right order, and p < 0.05", [p["found"] for p in parts], True),
     ):
-        axes.plot(sizes, values, style, color=OURS, mfc="white" if style == "o--" else OURS)
+        axes.plot(sizes, values, "o-" if below else "o--", color=OURS,
+                  mfc=OURS if below else "white")  # fmt: skip
         for size, value in zip(sizes, values, strict=True):
             shift = (9, -14) if below and value > 0.15 else (0, 7)
             axes.annotate(f"{value:.0%}", (size, value), xytext=shift, ha="center",
                           textcoords="offset points", color=OURS)  # fmt: skip
-        name = f"{'filled' if below else 'hollow'}: {name}"
         axes.text(0.99, 0.12 if below else 0.22, name, color=OURS, ha="right",
                   transform=axes.transAxes)  # fmt: skip
     axes.set(xscale="log", xlabel="reviews in the test", ylabel="of the tests", ylim=(0, 1.12))

@@ -40,8 +40,7 @@ def farther(step: str, other: str, on_gpu: bool = False, run: str = "imdb-minilm
     pairs = read(FOLDER / "gpu", step) if on_gpu else results_of(step, run, "seed42")
     pairs += results_of(other, run, "seed42")
     own, others = (np.array(found["against_teachers"]["divergences"]) for found in pairs)
-    low, high = ttest_rel(own, others).confidence_interval()
-    return f"`{step}` less `{other}`: {(own - others).mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+    return f"`{step}` less `{other}`: {_less(own, others, '+.4f')}"
 
 
 def tried_on_gpu(folder: Path = FOLDER / "gpu") -> str:
@@ -55,6 +54,12 @@ def tried_on_gpu(folder: Path = FOLDER / "gpu") -> str:
     return markdown_table(HEAD, _by_distance(rows))
 
 
+def _less(own: np.ndarray, other: np.ndarray, form: str) -> str:
+    """The mean of paired differences with its 95% interval, from Student's t."""
+    interval = ttest_rel(own, other).confidence_interval()
+    return said({"value": (own - other).mean(), "interval": interval}, form)
+
+
 def _by_distance(rows: list[tuple[np.ndarray, str, dict]]) -> list[list]:
     rows = sorted(rows, key=lambda row: -row[0].mean())
     nearest, lines = rows[-1][0], []
@@ -64,7 +69,6 @@ def _by_distance(rows: list[tuple[np.ndarray, str, dict]]) -> list[list]:
         cells = [name, recipe.seed, describe(recipe, made)]
         cells += [said(result["against_teachers"]), f"{own.mean():.4f}", ""]
         if own is not nearest:
-            low, high = ttest_rel(own, nearest).confidence_interval()
-            cells[-1] = f"{(own - nearest).mean():.4f} [{low:.4f}, {high:.4f}]"
+            cells[-1] = _less(own, nearest, ".4f")
         lines.append(cells)
     return lines
