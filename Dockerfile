@@ -17,5 +17,6 @@ USER reviews
 ENV HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
 EXPOSE 8000
 HEALTHCHECK --start-period=60s CMD ["python", "-c", \
-    "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/live')"]
+    "import http.client as h, sys; c = h.HTTPConnection('127.0.0.1', 8000, timeout=10); \
+    c.request('GET', '/health/live'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["python", "scripts/flask-deployment.py", "--host", "0.0.0.0"]

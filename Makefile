@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "make %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(INSTALLED)  ## notebooks 01 to 05 in order: fine-tuned, evaluated, exported
 	@$(BIN)/python scripts/run_notebooks.py 01 02 03 04 05

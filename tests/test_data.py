@@ -290,6 +290,10 @@ BAD_FILES = {
     "nothing but a line break": (
         "bad.csv", b"text,label\nfine,1\n<br />,0\n", "bad.csv, data row 2", "text is empty"
     ),
+    "empty group": (
+        "bad.csv", b"text,label,group\nfine,1,Heat\ndull,0,\n", "bad.csv, data row 2",
+        "the group is missing",
+    ),
     "not UTF-8": (
         "bad.csv", b"text,label\nfine,1\nfa\xe7ade,0\n", "bad.csv, line 3", "save the file as UTF-8"
     ),

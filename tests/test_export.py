@@ -301,6 +301,16 @@ def test_an_export_with_something_else_in_it_is_not_replaced(run, classifier, co
     assert (copy / kept).read_text() == "from before"
 
 
+def test_what_file_managers_and_jupyter_leave_does_not_keep_an_export_from_its_place(
+    run, classifier, copy
+):
+    (copy / ".DS_Store").write_bytes(b"Bud1")
+    (copy / ".ipynb_checkpoints").mkdir()
+    (copy / ".ipynb_checkpoints" / "README-checkpoint.md").write_text("")
+    export_model(run, classifier, TRAINED, copy)
+    assert not (copy / ".DS_Store").exists()
+
+
 def test_a_folder_with_another_manifest_and_a_zip_are_not_replaced(run, classifier, tmp_path):
     (tmp_path / "extension").mkdir()
     (tmp_path / "extension" / "manifest.json").write_text('{"manifest_version": 3}')

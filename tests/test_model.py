@@ -35,6 +35,21 @@ def test_conversion_is_exact_in_float64(tiny_bert):
     assert (found - expected)[mask.bool()].abs().max() < 1e-9
 
 
+def test_the_older_names_of_a_norms_weights_are_known(tiny_bert):
+    """Those of bert-base-uncased, for one."""
+    weights = load_file(tiny_bert / "model.safetensors")
+    older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    renamed = {}
+    for name, value in weights.items():
+        for new, old in older.items():
+            name = name.replace(new, old)
+        renamed[name] = value
+    assert renamed.keys() != weights.keys()
+    expected, found = bert_to_distilbert(weights), bert_to_distilbert(renamed)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_saved_model_gives_the_same_logits_in_a_fresh_process(model, tmp_path):
     model.save_pretrained(tmp_path)
     code = (

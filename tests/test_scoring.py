@@ -14,8 +14,9 @@ import pytest
 from utils import InputError
 from utils.backbone import build_model, load_backbone
 from utils.export import write_model
-from utils.folders import label_folder, local
+from utils.folders import label_folder, local, on_ray
 from utils.inference import Classifier
+from utils.manifest import write_manifest
 from utils.model import fold_head
 from utils.packaged import require_packages
 from utils.scoring import label_file
@@ -305,6 +306,39 @@ def test_a_file_that_cannot_be_read_keeps_no_other_waiting(exported, files, tmp_
     assert (tmp_path / "out" / "b.csv").exists()
 
 
+def test_only_files_that_are_not_hidden_are_files_of_reviews(exported, tmp_path):
+    source = tmp_path / "in"
+    (source / "folder.parquet").mkdir(parents=True)  # as Spark writes one
+    (source / "._a.csv").write_bytes(b"\0\5\26\7")  # as macOS leaves one
+    (source / "a.csv").write_text("text\ngreat\n")
+    found = list(label_folder(exported, source, tmp_path / "out", None, local))
+    assert [(one.file, one.problem) for one in found] == [("a.csv", None)]
+
+
+def test_a_link_to_nowhere_keeps_no_other_file_waiting(exported, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.csv").symlink_to(tmp_path / "elsewhere.csv")
+    (source / "b.csv").write_text("text\ngreat\n")
+
+    def problems() -> list:
+        found = label_folder(exported, source, tmp_path / "out", None, local)
+        return [one.problem and one.problem.rsplit("/", 1)[1] for one in found]
+
+    assert problems() == ["a.csv does not exist.", None]
+    (tmp_path / "elsewhere.csv").write_text("text\ndull\n")
+    assert problems() == [None, None]
+
+
+def test_the_onnx_copy_of_a_model_is_refused_for_a_folder_too(exported, files, tmp_path):
+    model = tmp_path / "model-onnx"
+    shutil.copytree(exported, model)
+    (model / "model.safetensors").rename(model / "model.onnx")
+    write_manifest(model, {})
+    with pytest.raises(InputError, match="holds no torch weights"):
+        list(label_folder(model, files, tmp_path / "out", None, local))
+
+
 def test_a_folder_of_another_models_labels_is_refused(exported, files, labelled, tmp_path):
     target = tmp_path / "out"
     target.mkdir()
@@ -371,6 +405,23 @@ def test_ray_labels_the_same_and_goes_on_after_a_kill(exported, files, labelled,
     for name, (label, score) in found.items():
         assert label == expected[name][0]
         assert score == pytest.approx(expected[name][1], abs=0.01, nan_ok=True)
+
+
+@pytest.mark.slow
+def test_ray_gets_an_actor_for_each_of_its_processors(exported, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray", reason="pip install -r requirements-ray.txt")
+    sizes = []
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 3.0})
+    strategy = ray.data.ActorPoolStrategy
+    monkeypatch.setattr(
+        ray.data, "ActorPoolStrategy", lambda size: sizes.append(size) or strategy(size=1)
+    )
+    for count in (2, 5):
+        pairs = [(tmp_path / f"{n}.csv", tmp_path / "out" / f"{n}.csv") for n in range(count)]
+        found = list(on_ray(exported, pairs, None))
+        assert all("does not exist" in one.problem for one in found)
+    ray.shutdown()
+    assert sizes == [2, 3]
 
 
 def test_what_is_not_installed_is_named_with_the_file_that_installs_it():

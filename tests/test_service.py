@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from concurrent.futures import CancelledError, wait
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from utils import InputError
 from utils.attribution import FEW_STEPS, explain
 from utils.inference import Classifier
 from utils.manifest import check_manifest
-from utils.service import api, guard
+from utils.service import api, guard, process
 from utils.service.api import create_app
 from utils.service.engine import DeadlinePassed, Engine, Overloaded
 from utils.service.guard import KEY, MAX_BODY
+from utils.service.load import engine_alone
 from utils.service.metrics import Metrics
 from utils.service.schemas import MAX_CHARACTERS, MAX_ITEMS
 
@@ -284,6 +286,19 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(engine, client):
     gate.open()
     first.result(30)
     assert client.post("/predict", json={"inputs": "great"}).status_code == 200
+
+
+def test_on_a_slow_processor_the_load_is_what_the_queue_lets_in(engine):
+    engine._tokens_per_second = 100.0
+    assert engine_alone(engine, [[1] * 300], waiting=5, seconds=0.2) > 0
+
+
+def test_a_service_on_this_machine_is_not_asked_by_way_of_a_proxy(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # where nobody listens
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert process._answers(f"http://127.0.0.1:{server.server_port}/")
+        server.shutdown()
 
 
 def test_more_requests_than_slots_are_refused(app, monkeypatch, engine, exported):

@@ -35,7 +35,13 @@ def bert_to_distilbert(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     type 0, so that row is added to every position embedding. Raises InputError for weights that
     are not a BERT's.
     """
-    weights = {key.removeprefix("bert."): value for key, value in weights.items()}
+    # Older checkpoints, bert-base-uncased's among them, call a norm's weight and bias otherwise.
+    older = {"gamma": "weight", "beta": "bias"}
+    parts = {key: key.removeprefix("bert.").rpartition(".") for key in weights}
+    weights = {
+        f"{module}{dot}{older.get(kind, kind)}": weights[key]
+        for key, (module, dot, kind) in parts.items()
+    }
     names = {
         "attention.self.query": "attention.q_lin",
         "attention.self.key": "attention.k_lin",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from utils import InputError
 from utils.inference import Classifier
-from utils.manifest import check_manifest
+from utils.manifest import weights_sha256
 from utils.packaged import require_packages
 from utils.results import sha256, write_json
 from utils.scoring import label_file
@@ -47,10 +47,10 @@ def label_folder(
         raise InputError(f"{source} is no folder.")
     if target.resolve() == source.resolve():
         raise InputError("The output would take the place of the input: give another folder.")
-    files = sorted(path for path in source.iterdir() if path.suffix.lower() in READERS)
+    files = sorted(path for path in source.iterdir() if _is_of_reviews(path))
     if not files:
         raise InputError(f"{source} holds no {', '.join(READERS)} file.")
-    weights = check_manifest(model)["sha256"]["model.safetensors"]
+    weights = weights_sha256(model)
     _claim(target, {"model_sha256": weights, "text_column": text_column}, files)
     pairs = [(path, target / path.name) for path in files]
     missing = [pair for pair in pairs if not pair[1].exists()]
@@ -59,12 +59,18 @@ def label_folder(
     yield from engine(model, missing, text_column)
 
 
+def _is_of_reviews(path: Path) -> bool:
+    """Whether it is a file to be labelled; hidden ones are not, such as those macOS leaves."""
+    hidden = path.name.startswith(".")
+    return path.suffix.lower() in READERS and not hidden and not path.is_dir()
+
+
 def _claim(target: Path, about: dict, files: list[Path]) -> None:
     """Write down whose labels `target` holds, and of which files; or check that it is the same."""
     path = target / MODEL
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file: for a folder of files give a folder.")
-    inputs, known = {file.name: sha256(file) for file in files}, {}
+    inputs, known = {file.name: _sha256_if_readable(file) for file in files}, {}
     if path.exists():
         saved = {"text_column": None} | json.loads(path.read_text())
         known = saved.pop("inputs", inputs)
@@ -80,6 +86,13 @@ def _claim(target: Path, about: dict, files: list[Path]) -> None:
                          "folder.")  # fmt: skip
     if known != known | inputs:
         write_json(path, about | {"inputs": known | inputs})
+
+
+def _sha256_if_readable(file: Path) -> str | None:
+    try:
+        return sha256(file)
+    except OSError:
+        return None  # labelling it will say why
 
 
 class FileLabeller:
@@ -107,11 +120,15 @@ def local(
 
 
 def on_ray(
-    model: Path, pairs: list[tuple[Path, Path]], text_column: str | None, actors: int = 2
+    model: Path,
+    pairs: list[tuple[Path, Path]],
+    text_column: str | None,
+    actors: int | None = None,
 ) -> Iterator[Labelled]:
     """Files spread over actors of Ray Data, each of which loads the model once.
 
-    Raises InputError where Ray is not installed.
+    There is one for each processor that Ray has, unless their number is given. Raises InputError
+    where Ray is not installed.
     """
     require_packages("requirements-ray.txt", "ray")
     import ray
@@ -130,8 +147,12 @@ def on_ray(
 
     if not pairs:
         return
-    items = [{"source": str(source), "target": str(target)} for source, target in pairs]
+    # Actors work in folders of their own.
+    model = model.resolve()
+    items = [{"source": str(source.resolve()), "target": str(target.resolve())}
+             for source, target in pairs]  # fmt: skip
     start_ray()
+    actors = actors or max(1, min(len(items), int(ray.cluster_resources().get("CPU", 1))))
     rows = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         Actor, batch_size=1, compute=ray.data.ActorPoolStrategy(size=actors), num_cpus=1
     )

@@ -15,9 +15,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from utils import InputError
 from utils.hardware import DTYPES, attention, device, keep_freed_memory, precision
-from utils.manifest import check_manifest
+from utils.manifest import weights_sha256
 from utils.text import Tokens, tokenize
 
 # Tokens of a batch, padding included: on a CPU small enough for its caches, where larger batches
@@ -66,9 +65,7 @@ class Classifier:
 
         Raises InputError that names the file which is missing, changed or not listed.
         """
-        if "model.safetensors" not in check_manifest(folder)["sha256"]:
-            raise InputError(f"{folder} holds no torch weights: give the folder that make export "
-                             "writes, not its ONNX copy.")  # fmt: skip
+        weights_sha256(folder)  # for its checks
         model = DistilBertForSequenceClassification.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )

@@ -7,6 +7,7 @@ from utils import InputError
 from utils.results import sha256
 
 NAME = "manifest.json"
+LEFT_BY_OTHERS = {".DS_Store", ".ipynb_checkpoints"}
 AGAIN = "download the folder again, or export it again"
 
 
@@ -45,10 +46,23 @@ def check_manifest(folder: Path) -> dict:
     return manifest
 
 
+def weights_sha256(folder: Path) -> str:
+    """The SHA-256 of the weights of an exported folder, which is checked as above.
+
+    Raises InputError also where it is an export without torch weights.
+    """
+    listed = check_manifest(folder)["sha256"]
+    if "model.safetensors" not in listed:
+        raise InputError(f"{folder} holds no torch weights: give the folder that make export "
+                         "writes, not its ONNX copy.")  # fmt: skip
+    return listed["model.safetensors"]
+
+
 def check_replaceable(folder: Path) -> None:
     """Raise InputError where writing an export as `folder` would delete anything else.
 
-    It may be absent, empty, or an earlier export without hidden files, in which nobody stands.
+    It may be absent, empty, or an earlier export in which nobody stands, and without hidden files
+    other than those that file managers and Jupyter leave.
     """
     if Path.cwd().is_relative_to(folder.resolve()):
         raise InputError(f"{folder} is the folder you are in, or above it: name one to be made.")
@@ -62,7 +76,7 @@ def check_replaceable(folder: Path) -> None:
     if not exported:
         raise InputError(f"{folder.name} exists and is no exported model: choose another folder.")
     lost = set(_files(folder)) - set(listed)
-    lost |= {path.name for path in folder.iterdir() if path.name.startswith(".")}
+    lost |= {path.name for path in folder.iterdir() if path.name.startswith(".")} - LEFT_BY_OTHERS
     if lost:
         raise InputError(
             f"{folder.name} also holds {min(lost)}, which would be lost: choose another folder."

@@ -19,7 +19,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from utils import InputError
 from utils.backbone import Backbone, build_model
 from utils.data import Reviews
-from utils.hardware import versions
+from utils.hardware import processes, versions
 from utils.inference import Classifier
 from utils.model import CustomHeadDistilBert
 from utils.recipe import Recipe
@@ -96,6 +96,7 @@ def fine_tune(
         "tokens_per_epoch": sum(trainer.train_dataset["length"]),
         "minutes": minutes,
         "resumed": bool(checkpoint),
+        "processes": processes(),
         "kept_epoch": round(kept["epoch"]),
         "validation": [
             {"epoch": round(e["epoch"]), "accuracy": float(e["eval_accuracy"]),

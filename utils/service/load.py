@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import httpx
 import numpy as np
 
-from utils.service.engine import Engine
+from utils.service.engine import Engine, Overloaded
 
 # A score may differ from the direct prediction by what bf16 and another batch round off.
 TOLERANCE = 0.05
@@ -65,13 +65,16 @@ def closed_loop(
 
 
 def engine_alone(engine: Engine, ids: list[list[int]], waiting: int, seconds: float) -> float:
-    """Texts a second of an engine where so many wait at all times, without any HTTP."""
+    """Texts a second of an engine, without HTTP, where so many wait, or as many as it lets in."""
     asked = done = 0
     pending: set[Future] = set()
     started = time.monotonic()
     while time.monotonic() - started < seconds:
         while len(pending) < waiting:
-            pending |= set(engine.predict([ids[asked % len(ids)]], time.monotonic() + 60))
+            try:
+                pending |= set(engine.predict([ids[asked % len(ids)]], time.monotonic() + 60))
+            except Overloaded:  # on a slow processor fewer are let in
+                break
             asked += 1
         found, pending = wait(pending, return_when=FIRST_COMPLETED)
         done += len(found)
@@ -135,4 +138,4 @@ async def _ask(
 
 def _session() -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    return httpx.AsyncClient(timeout=60, limits=limits)
+    return httpx.AsyncClient(timeout=60, limits=limits, trust_env=False)  # no proxy
