@@ -186,6 +186,9 @@ def test_a_learning_curve_joins_the_budgets_and_says_what_labels_are_worth(tmp_p
     assert title == "500 labels do for “plain” as about 710 for TF-IDF"
     more = curves | {"adapted": curves["plain"][-1:]}  # not yet run with fewer labels
     assert learning_curve_figure(more).axes[0].get_title(loc="left") == title
+    above = curves | {"plain": [curves["plain"][0] | {"mean": 0.86}, curves["plain"][1]]}
+    title = learning_curve_figure(above).axes[0].get_title(loc="left")
+    assert title == "500 labels give “plain” 86.0%, 1,000 give TF-IDF 84.0%"
     single = learning_curve_figure(curves | {"plain": curves["plain"][1:]})
     assert single.axes[0].get_title(loc="left") == ""
     write_training(tmp_path, "plain", "labels1000-seed42", 0.8, 1)  # not scored: not a point
@@ -200,7 +203,8 @@ def test_the_ladder_is_drawn_whatever_was_scored(tmp_path):
     write_training(tmp_path, "plain", "seed42", 0.90, 10, test=0.90)
     write_training(tmp_path, "best_epoch", "seed42", 0.90, 10, test=0.92)  # on no rung
     figure = ladder_figure(ladder(folder=tmp_path), {"others": 0.9282})
-    assert figure.axes[0].get_title(loc="left") == "+1.0 points with the same 4,000 labels"
+    title = figure.axes[0].get_title(loc="left")
+    assert title == "+1.0 points with the same 4,000 labels, reviews without labels"
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names[::-1][:2] == ["fine-tuned", "pretrained further, then fine-tuned"]
 

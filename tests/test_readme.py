@@ -83,6 +83,9 @@ def copies_table() -> str:
     return markdown_table(head, rows)
 
 
+LATER = "the same of those whose first text was labelled rightly"
+
+
 def evaluation_table() -> str:
     """What the evaluation beyond the four metrics found, a column for each run."""
 
@@ -113,6 +116,9 @@ def evaluation_table() -> str:
             for model, found in by_kind.items():
                 name = f"edits passed that {what} the answer, by {model}"
                 rows[name] = f"{said(found[part])}, {found[part]['reviews']}"
+                if part == "flip":
+                    right = found[part]["of_first_right"]
+                    rows[f"{LATER}, by {model}"] = f"{said(right)}, {right['reviews']}"
         rows |= {
             "labels that cleanlab doubts, and that models of the other half contradict":
                 f"{labels['doubted']:,} and {contradicted:,} of {known['reviews']:,}",

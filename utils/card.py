@@ -7,6 +7,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from utils.evaluation import hits, said
 from utils.markdown import markdown_table
 from utils.results import Run
+from utils.text import MAX_TOKENS
 
 # What is known of the data and the weights that a run may be made from: their name on the Hub and
 # their licence. Of a user's own nothing is known.
@@ -48,7 +49,7 @@ the same, so no code but transformers' is needed.{stored}
 ```python
 from transformers import pipeline
 
-classify = pipeline("text-classification", "{folder}")
+classify = pipeline("text-classification", "{folder}")  # or where this folder is, or its Hub name
 classify("A moving, clever film.", truncation=True)
 ```
 
@@ -162,9 +163,9 @@ def _results(evaluation: dict | None) -> str:
     if evaluation is None:
         return "Not measured for these weights: run notebook 04."
     about = (
-        f"On {evaluation['model']['reviews']:,} test reviews; in brackets the 95% bootstrap "
-        "interval, which knows nothing of other seeds. The baseline is TF-IDF with logistic "
-        "regression on the same labels.\n\n"
+        f"On {evaluation['model']['reviews']:,} test reviews, read up to {MAX_TOKENS} tokens; in "
+        "brackets the 95% bootstrap interval, which knows nothing of other seeds. The baseline is "
+        "TF-IDF with logistic regression on the same labels.\n\n"
     )
     rows = [
         [name, said(metric, ".3f"), said(evaluation["baseline"]["metrics"][name], ".3f")]
@@ -227,7 +228,8 @@ def _pipeline_loss(agreement: dict | None) -> str:
     found = agreement["pipeline"]
     return (
         f":\naccuracy {found['accuracy']:.1%} instead of {found['our_accuracy']:.1%} on "
-        f"{found['reviews']} validation reviews, on which {found['label_flips']} labels differ."
+        f"{found['reviews']} validation reviews, on which {found['label_flips']} labels differ "
+        f"(McNemar's p = {found['mcnemar']['p_value']:.2g})."
     )
 
 

@@ -39,19 +39,27 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
     last = next((row for row in reversed(rows) if row["rung"][0].isdigit()), None)
     if plain and last is not plain:
         gain = points_gained(last["test"], plain["test"])
-        taught = any(backbone for _, backbone, _ in STEPS[last["step"]].teachers)
-        axes.set_title(f"{gain:+.1f} points with the same {Settings.labels:,} labels"
-                       f"{' and larger teachers' if taught else ''}")  # fmt: skip
+        made = STEPS[last["step"]]
+        given = f"{gain:+.1f} points with the same {Settings.labels:,} labels"
+        given += ", reviews without labels" if made.start or made.teachers else ""
+        given += ", larger teachers" if any(backbone for _, backbone, _ in made.teachers) else ""
+        axes.set_title(given)
     return figure
 
 
 def learning_curve(curves: dict[str, list[dict]]) -> Figure:
-    """Test accuracy against the number of labels, with 95% intervals of the test's size."""
+    """Test accuracy against the number of labels, with 95% intervals of the test's size.
+
+    A hollow mark is of one seed alone.
+    """
     figure, axes = plt.subplots(figsize=(7, 3.6))
     for name, rows in curves.items():
         hue = GREY if name == "TF-IDF" else OURS
         line = "--" if name == "plain" else "-"
         points(axes, [row["labels"] for row in rows], rows, hue, line, key="mean")
+        single = [row for row in rows if row["seeds"] == 1]
+        axes.plot([row["labels"] for row in single], [row["mean"] for row in single], "o",
+                  color=hue, mfc="white")  # fmt: skip
         axes.annotate(name, (rows[-1]["labels"], rows[-1]["mean"]), xytext=(8, 0), va="center",
                       textcoords="offset points", color=hue)  # fmt: skip
     ticks = sorted({row["labels"] for rows in curves.values() for row in rows})
@@ -70,7 +78,8 @@ def learning_curve(curves: dict[str, list[dict]]) -> Figure:
         axes.set_title(
             f"{first['labels']:,} labels do for “{name}” as about {about:,.0f} for {words}"
         )
-    elif first["mean"] > counted[-1]["mean"]:
-        most = counted[-1]["labels"]
-        axes.set_title(f"{first['labels']:,} labels do more for “{name}” than {most:,} for {words}")
+    else:
+        most = counted[-1]
+        axes.set_title(f"{first['labels']:,} labels give “{name}” {first['mean']:.1%}, "
+                       f"{most['labels']:,} give {words} {most['mean']:.1%}")  # fmt: skip
     return figure
