@@ -41,8 +41,8 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
         gain = points_gained(last["test"], plain["test"])
         made = STEPS[last["step"]]
         given = f"{gain:+.1f} points with the same {Settings.labels:,} labels"
-        given += ", reviews without labels" if made.start or made.teachers else ""
-        given += ", larger teachers" if any(backbone for _, backbone, _ in made.teachers) else ""
+        given += ",\nreviews without labels" if made.start or made.teachers else ""
+        given += " and larger teachers" if any(other for _, other, _ in made.teachers) else ""
         axes.set_title(given)
     return figure
 
@@ -59,7 +59,7 @@ def learning_curve(curves: dict[str, list[dict]]) -> Figure:
         points(axes, [row["labels"] for row in rows], rows, hue, line, key="mean")
         single = [row for row in rows if row["seeds"] == 1]
         axes.plot([row["labels"] for row in single], [row["mean"] for row in single], "o",
-                  color=hue, mfc="white")  # fmt: skip
+                  color=hue, mfc="white", zorder=3)  # fmt: skip
         axes.annotate(name, (rows[-1]["labels"], rows[-1]["mean"]), xytext=(8, 0), va="center",
                       textcoords="offset points", color=hue)  # fmt: skip
     ticks = sorted({row["labels"] for rows in curves.values() for row in rows})
