@@ -484,7 +484,7 @@ def test_a_step_that_needs_another_says_which(tiny_bert, with_unlabelled, tmp_pa
     assert "Traceback" not in found.stderr
 
 
-def test_ways_of_training_are_compared_on_paired_answers(tmp_path, monkeypatch):
+def test_ways_of_training_are_compared_on_paired_answers(tmp_path):
     """Ten reviews, of which the two differ on three: ours is right on two of these."""
     labels = np.array([1] * 10)
     usual, ours = np.full(10, 0.9), np.full(10, 0.9)
@@ -498,15 +498,14 @@ def test_ways_of_training_are_compared_on_paired_answers(tmp_path, monkeypatch):
         result["recipe"] = asdict(replace(Recipe(1e-4, seed=42), **STEPS[step].changes))
         result["training_sha256"] = "the same"
         (tmp_path / f"{step}-imdb-minilm-half0.json").write_text(json.dumps(result))
-    monkeypatch.setattr(tables, "FOLDER", tmp_path)
     half = 1.96 * np.sqrt(3 - 10 * 0.1**2) / 10
     ways = ("short_usual", "short_random")  # of the second there is no result
-    (row,) = tables.against_ours(ways).splitlines()[2:]
+    (row,) = tables.against_ours(ways, folder=tmp_path).splitlines()[2:]
     assert row.startswith("| IMDB | 1 x 10 | 10 | learning rate 0.0001, 3 epochs, 256 tokens, in")
     assert row.endswith(f"| 90.0% | 80.0% | -10.0 ± {100 * half:.1f} points |")
     # What has no counterpart, trained on the same reviews, is left out.
     path = tmp_path / "short-imdb-minilm-half0.json"
     path.write_text(json.dumps(result | {"training_sha256": "another"}))
-    assert len(tables.against_ours(ways).splitlines()) == 2
+    assert len(tables.against_ours(ways, folder=tmp_path).splitlines()) == 2
     path.unlink()
-    assert len(tables.against_ours(ways).splitlines()) == 2
+    assert len(tables.against_ours(ways, folder=tmp_path).splitlines()) == 2

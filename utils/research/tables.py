@@ -167,7 +167,9 @@ def said_unlabelled(pretrained: dict) -> str:
 
 
 def against_ours(
-    steps: tuple[str, ...], datasets: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-minilm")
+    steps: tuple[str, ...],
+    runs: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-minilm"),
+    folder: Path = FOLDER,
 ) -> str:
     """Other ways of training against ours, on the parts of the labels that both were trained on.
 
@@ -175,10 +177,10 @@ def against_ours(
     It does not know what another seed would have changed.
     """
     lines = []
-    for dataset in datasets:
+    for run in runs:
         for kind in ("half*", "fold*"):
             for step in steps:
-                if pairs := _pairs(step, "short", dataset, kind):
+                if pairs := _pairs(step, "short", run, kind, folder):
                     lines.append(_compared(step, pairs))
     head = ("reviews", "trained on", "validated on", "way of training", "ours", "its accuracy",
             "better than ours by, 95% interval")  # fmt: skip
@@ -191,10 +193,10 @@ def against(step: str, other: str, run: str = "imdb-minilm") -> str:
     return f"`{step}` {accuracies[1]}, `{other}` {accuracies[0]}: {gain} on {reviews:,} reviews."
 
 
-def _pairs(step: str, other: str, run: str, kind: str) -> list[list[dict]]:
+def _pairs(step: str, other: str, run: str, kind: str, folder: Path = FOLDER) -> list[list[dict]]:
     """Results of two steps, of one part of the labels each, that were trained on the same."""
     theirs, ours = (
-        {found["training_sha256"]: found for found in results_of(name, run, kind, FOLDER)}
+        {found["training_sha256"]: found for found in results_of(name, run, kind, folder)}
         for name in (step, other)
     )
     return [[found, ours[key]] for key, found in theirs.items() if key in ours]
