@@ -3,8 +3,10 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it
-for name in ("SOURCE", "BACKBONE", "LABELS", "SEED", "TEST_SIZE", "ARTIFACTS", "REVIEWS_API_KEY"):
-    os.environ.pop(name, None)
+SETTINGS = ("SOURCE", "BACKBONE", "LABELS", "SEED", "TEST_SIZE", "ARTIFACTS", "REVIEWS_API_KEY")
+for name in list(os.environ):
+    if name in SETTINGS or "proxy" in name.lower():
+        del os.environ[name]
 
 import random
 import subprocess
@@ -103,7 +105,8 @@ def run_script(
 ) -> subprocess.CompletedProcess:
     """Run one of scripts/ with the settings as its environment, in upper case."""
     values = {key.upper(): str(value) for key, value in settings.items()}
-    command = [sys.executable, ROOT / "scripts" / name, *map(str, arguments)]
+    given = [value if isinstance(value, bytes) else str(value) for value in arguments]
+    command = [sys.executable, ROOT / "scripts" / name, *given]
     return subprocess.run(command, env={**os.environ, **values}, cwd=cwd, input=stdin,
                           capture_output=True, text=True)  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Temperature, calibration error and thresholds; where a model fails; minimal pairs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,17 +9,22 @@ import pytest
 from scipy.special import expit
 
 from utils import InputError
+from utils.baseline import C_VALUES, fit_baseline
 from utils.calibration import (
     best_threshold,
+    calibrate,
     calibration_error,
     fit_temperature,
     refit_temperature,
     reliability,
     with_temperature,
 )
-from utils.evaluation import share
+from utils.evaluation import evaluate_elsewhere, share
 from utils.failures import accuracy_by, by_length, by_loss, by_stars, kind_of, small_tests
+from utils.labels import out_of_fold
 from utils.pairs import load_pairs, passed_by_kind, score_pairs, score_published
+from utils.research.scores import evaluate_baseline
+from utils.results import Run
 from utils.text import Tokens
 
 
@@ -85,6 +91,57 @@ def test_the_threshold_is_the_best_one_and_the_nearest_to_a_half():
     labels = np.array([0, 0, 0, 1, 1])
     assert best_threshold(labels, np.array([0.1, 0.6, 0.7, 0.8, 0.9])) == pytest.approx(0.75)
     assert best_threshold(labels, np.array([0.1, 0.2, 0.3, 0.8, 0.9])) == 0.5
+
+
+def test_only_validation_chooses_temperature_and_threshold(reviews, tmp_path):
+    """Whatever the labels of the test are."""
+    run, draw = Run(tmp_path / "run"), np.random.default_rng(0)
+    run.save("training", {"model_sha256": "a"})
+    known = reviews.validation["label"].to_numpy()
+    validation = expit(2 * known - 1 + draw.normal(0, 3, len(known)))
+    test, chosen = draw.random(len(reviews.test)), []
+    for flip in (False, True):
+        labels = reviews.test["label"] ^ flip
+        other = replace(reviews, test=reviews.test.assign(label=labels.astype(int)))
+        found = calibrate(run, other, validation, test)
+        chosen.append([found[name] for name in ("temperature", "temperature_interval")])
+        chosen[-1].append(found["threshold"])
+    assert chosen[0] == chosen[1]
+    assert chosen[0][0] == fit_temperature(known, validation) != 1
+    assert chosen[0][2] == best_threshold(known, validation)
+
+
+def test_only_validation_chooses_the_baseline(reviews):
+    flipped = replace(reviews, test=reviews.test.assign(label=1 - reviews.test["label"]))
+    ours, other = evaluate_baseline(reviews), evaluate_baseline(flipped)
+    assert ours["C"] == other["C"]
+    assert ours["probabilities"] == other["probabilities"]
+    known = reviews.validation
+    scores = {c: fit_baseline(reviews.train, c).score(known["text"], known["label"])
+              for c in C_VALUES}  # fmt: skip
+    assert ours["validation_accuracy"] == max(scores.values()) == scores[ours["C"]]
+
+
+def test_texts_that_a_model_was_trained_on_are_no_part_of_another_test(reviews):
+    def guess(texts: list[str]) -> np.ndarray:
+        return np.linspace(0, 1, len(texts))
+
+    known = set(reviews.test["text"].iloc[:3])
+    found = evaluate_elsewhere(reviews, {"one": guess, "another": guess}, known)
+    assert found["known_dropped"] == reviews.test["text"].isin(known).sum() >= 3
+    left = len(reviews.test) - found["known_dropped"]
+    assert [model["reviews"] for model in found["models"].values()] == [left, left]
+
+
+def test_each_half_of_the_labels_gets_the_answers_of_the_other_halfs_model(reviews, tmp_path):
+    paths = [tmp_path / f"half{number}.json" for number in (0, 1)]
+    for number, path in enumerate(paths):
+        labels = reviews.fold(number, 2).validation["label"]
+        answers = (0.1 + 0.8 * labels).tolist()
+        path.write_text(json.dumps({"validation_as_served": {"probabilities": answers}}))
+    found = out_of_fold(paths, reviews)
+    assert len(found) == len(reviews.train) + len(reviews.validation)
+    assert ((found["probability"] >= 0.5) == found["label"]).all()
 
 
 def test_shares_have_wilsons_interval():

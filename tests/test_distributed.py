@@ -48,7 +48,8 @@ result = fine_tune(run, trainer, backbone, reviews, recipe)
 
 def environment(tiny_bert, reviews_folder, artifacts) -> dict:
     settings = {"SOURCE": reviews_folder, "BACKBONE": tiny_bert, "ARTIFACTS": artifacts,
-                "LABELS": 320, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": 1}  # fmt: skip
+                "LABELS": 320, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": 1,
+                "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
     return os.environ | {name: str(value) for name, value in settings.items()}
 
 
@@ -89,8 +90,10 @@ def test_a_killed_process_stops_the_others_and_a_rerun_goes_on(tiny_bert, review
     launched = subprocess.Popen(
         command(script, 2), env=values, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    end = time.monotonic() + 300
     while not list(tmp_path.glob("artifacts/*/checkpoints/*/checkpoint-*/trainer_state.json")):
         assert launched.poll() is None
+        assert time.monotonic() < end
         time.sleep(0.05)
     workers = psutil.Process(launched.pid).children()
     assert len(workers) == 2

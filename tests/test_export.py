@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import TRAINED, run_script
 from huggingface_hub import ModelCard
+from scipy.special import logit
 from transformers import AutoModelForSequenceClassification
 
 from utils import InputError, agreement
@@ -24,6 +25,7 @@ from utils.hardware import device
 from utils.inference import Classifier
 from utils.manifest import write_manifest
 from utils.results import Run, sha256
+from utils.settings import ROOT
 
 TEXTS = ["great film.", "the dull story " * 300, "a poor, weak plot!"]
 
@@ -225,6 +227,21 @@ def test_a_release_is_stored_in_half_and_computed_in_fp32(run, classifier, folde
     assert np.allclose(loaded.probabilities(TEXTS), classifier.probabilities(TEXTS), atol=1e-2)
 
 
+@pytest.mark.parametrize("export", [export_model, release_model])
+def test_the_temperature_of_calibration_is_in_the_weights(classifier, tmp_path, export):
+    run, error = Run(tmp_path / "run"), {"value": 0.1, "interval": [0.1, 0.1], "by_chance": [0, 0]}
+    calibration = {
+        "model_sha256": TRAINED["model_sha256"], "temperature": 2.5, "validation_reviews": 10,
+        "temperature_interval": [2, 3], "calibration_error": {"before": error, "after": error},
+    }  # fmt: skip
+    run.save("calibration", calibration)
+    made = Classifier.from_folder(export(run, classifier, TRAINED, tmp_path / "model"))
+    before, after = (
+        logit(agreement.in_fp32(one).probabilities(TEXTS)) for one in (classifier, made)
+    )
+    assert 2.5 * after == pytest.approx(before, rel=0.02, abs=0.002)
+
+
 def test_the_zip_holds_the_folder(folder):
     names = zipfile.ZipFile(folder.with_name("model.zip")).namelist()
     assert {f"model/{path.name}" for path in folder.iterdir()} <= set(names)
@@ -285,11 +302,11 @@ def test_scripts_name_what_is_wrong_without_a_trace(tmp_path):
         assert "Traceback" not in out.stderr
 
 
-@pytest.mark.parametrize(
-    "name", ["train", "model-export", "model-inference", "convert-legacy", "run_notebooks"]
-)
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "scripts").glob("*.py")))
 def test_help_shows_an_example(name):
-    assert "Example" in run_script(f"{name}.py", "--help").stdout
+    found = run_script(name, "--help")
+    assert found.returncode == 0, found.stderr
+    assert "Example" in found.stdout
 
 
 @pytest.mark.parametrize("kept", [".git/config", "notes.txt", "old.bin"])
@@ -335,3 +352,4 @@ def test_odd_arguments_of_the_script(folder, text):
     out = run_script("model-inference.py", "--model", folder, text)
     assert "Traceback" not in out.stderr
     assert out.returncode == (1 if text == " " else 0)
+    assert len(out.stdout.splitlines()) == (0 if text == " " else 1)

@@ -1,6 +1,7 @@
 """The model class and the backbones."""
 
 import json
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -8,7 +9,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, BertModel, DistilBertForMaskedLM, GPT2Config
+from transformers import (
+    AutoTokenizer,
+    BertModel,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    GPT2Config,
+)
 
 from utils import InputError
 from utils.backbone import bert_to_distilbert, build_model, distilbert_config, load_backbone
@@ -48,6 +55,22 @@ def test_the_older_names_of_a_norms_weights_are_known(tiny_bert):
     expected, found = bert_to_distilbert(weights), bert_to_distilbert(renamed)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(("width", "rate"), [(768, 3e-5), (384, 1e-4)])
+def test_the_learning_rate_is_the_usual_one_of_the_width(tiny_bert, tmp_path, width, rate):
+    config = DistilBertConfig(vocab_size=40, dim=width, hidden_dim=64, n_layers=1, n_heads=12)
+    CustomHeadDistilBert(config).save_pretrained(tmp_path)
+    for path in tiny_bert.glob("*token*"):
+        shutil.copy(path, tmp_path)
+    assert load_backbone(str(tmp_path)).learning_rate == rate
+
+
+@pytest.mark.parametrize(("kind", "dropout"), [("cpu", 0.0), ("cuda", 0.1)])
+def test_attention_dropout_is_off_on_a_cpu_alone(backbone, monkeypatch, kind, dropout):
+    monkeypatch.setattr("utils.backbone.device", lambda: torch.device(kind))
+    attention = build_model(backbone, seed=0).distilbert.transformer.layer[0].attention
+    assert attention.dropout.p == dropout
 
 
 def test_saved_model_gives_the_same_logits_in_a_fresh_process(model, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import BAD, GOOD, PLAIN, TINY, make_reviews, run_script
 from safetensors.torch import save_file
+from test_data import as_acl, stored_frames
 from transformers import DistilBertForMaskedLM, MPNetConfig, MPNetModel
 from transformers.utils import logging
 
@@ -59,6 +60,25 @@ def with_unlabelled(tmp_path):
     ]
     pd.DataFrame({"text": [*fresh, *leaks, fresh[0]]}).to_parquet(folder / "unsup.parquet")
     return Settings(source=str(folder), labels=200), test
+
+
+def test_unlabelled_reviews_come_from_stanfords_folder_and_from_the_hub_too(tmp_path, monkeypatch):
+    settings = Settings(source=str(as_acl(tmp_path / "aclImdb", *stored_frames())), labels=100)
+    reviews, texts = load_reviews(settings), make_reviews(40, seed=2)["text"].tolist()
+    folder = tmp_path / "aclImdb" / "train" / "unsup"
+    folder.mkdir()
+    for number, text in enumerate(texts):
+        (folder / f"{number}_0.txt").write_text(text)
+    stored, counts = load_unlabelled(settings, reviews)
+    assert counts["without_label"] == 40
+    asked = []
+    monkeypatch.setattr(
+        "utils.research.unlabelled.load_hub", lambda split: asked.append(split) or {"text": texts}
+    )
+    found, counts = load_unlabelled(replace(settings, source="hub"), reviews)
+    assert asked == ["unsupervised"]
+    assert counts["without_label"] == 40
+    assert set(found["hash"]) == set(stored["hash"])
 
 
 def test_no_test_text_is_among_the_unlabelled_whatever_its_case_or_markup(with_unlabelled):

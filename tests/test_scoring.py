@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -274,16 +275,32 @@ def test_each_file_of_a_folder_gets_an_output_and_no_row_is_lost(files, labelled
     assert [name for name, row in found.items() if row[0] is None] == ["0-4"]
 
 
+# The script, killed when so many files have their place and the next one is about to get its own.
+KILLED = """
+import os, runpy, signal, sys
+from pathlib import Path
+
+count, replace, sys.argv = int(sys.argv[1]), Path.replace, sys.argv[2:]
+
+def killed(path, target):
+    if len(list(Path(target).parent.glob("part*"))) == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(path, target)
+
+Path.replace = killed
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def test_a_run_over_a_folder_that_was_killed_twice_goes_on(exported, files, labelled, tmp_path):
-    target = tmp_path / "out"
-    for kill_at in (2, 5):
-        run = label_files(exported, files, target)
-        while len(list(target.glob("part*"))) < kill_at:
-            assert run.poll() is None
-        run.kill()
-        run.communicate()
+    target, script = tmp_path / "out", ROOT / "scripts" / "model-inference.py"
+    for count in (2, 5):
+        arguments = [script, "--model", exported, "--input", files, "--output", target]
+        command = [sys.executable, "-c", KILLED, str(count), *map(str, arguments)]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120)
+        assert run.returncode == -signal.SIGKILL, run.stderr
     before = {path.name: path.stat().st_mtime_ns for path in target.glob("part*")}
-    assert len(before) < 9
+    assert len(before) == 5
     run = label_files(exported, files, target)
     _, said = run.communicate(timeout=120)
     assert run.returncode == 0, said
@@ -339,6 +356,13 @@ def test_the_onnx_copy_of_a_model_is_refused_for_a_folder_too(exported, files, t
         list(label_folder(model, files, tmp_path / "out", None, local))
 
 
+def test_files_of_which_nothing_is_known_do_not_count_as_labelled(exported, files, tmp_path):
+    (tmp_path / "part1.jsonl").write_text("mine\n")
+    with pytest.raises(InputError, match="of which nothing is known"):
+        list(label_folder(exported, files, tmp_path, None, local))
+    assert (tmp_path / "part1.jsonl").read_text() == "mine\n"
+
+
 def test_a_folder_of_another_models_labels_is_refused(exported, files, labelled, tmp_path):
     target = tmp_path / "out"
     target.mkdir()
@@ -392,8 +416,11 @@ def test_ray_labels_the_same_and_goes_on_after_a_kill(exported, files, labelled,
     pytest.importorskip("ray", reason="pip install -r requirements-ray.txt")
     target = tmp_path / "out"
     killed = label_files(exported, files, target, "--engine", "ray", start_new_session=True)
+    end = time.monotonic() + 240
     while len(list(target.glob("part*"))) < 2:
         assert killed.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     # From elsewhere, as whoever keeps the reviews outside this repository.

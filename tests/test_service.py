@@ -174,7 +174,10 @@ def test_a_key_is_asked_for_where_one_is_set(engine, exported, monkeypatch):
     good = {"Authorization": "Bearer secret"}
     assert client.post("/predict", json=body, headers=good).status_code == 200
     assert compared
-    assert client.get("/metrics").status_code == 401
+    assert client.post("/explain", json=body).status_code == 401
+    for route in ("/info", "/metrics"):
+        assert client.get(route).status_code == 401
+        assert client.get(route, headers=good).status_code == 200
     assert client.get("/health/ready").status_code == 200
 
 
@@ -301,13 +304,14 @@ def test_a_service_on_this_machine_is_not_asked_by_way_of_a_proxy(monkeypatch):
         server.shutdown()
 
 
-def test_more_requests_than_slots_are_refused(app, monkeypatch, engine, exported):
-    monkeypatch.setattr(api, "MAX_REQUESTS", 0)
-    answer = create_app(engine, check_manifest(exported)).test_client().post(
-        "/predict", json={"inputs": "great"}
-    )  # fmt: skip
-    assert answer.status_code == 429
-    assert answer.headers["Retry-After"] == "1"
+def test_more_requests_than_slots_are_refused(monkeypatch, engine, exported):
+    for slots, status in ((0, 429), (1, 200)):
+        monkeypatch.setattr(api, "MAX_REQUESTS", slots)
+        client = create_app(engine, check_manifest(exported)).test_client()
+        for _ in range(2):  # a slot is free again after its answer
+            answer = client.post("/predict", json={"inputs": "great"})
+            assert answer.status_code == status
+            assert answer.headers.get("Retry-After") == ("1" if status == 429 else None)
 
 
 def test_past_the_deadline_the_answer_is_504_and_the_work_is_given_up(engine, exported):
@@ -317,7 +321,8 @@ def test_past_the_deadline_the_answer_is_504_and_the_work_is_given_up(engine, ex
     assert answer.status_code == 504
     assert answer.is_json
     gate.open()
-    assert client.post("/predict", json={"inputs": "great"}).status_code == 200
+    patient = create_app(engine, check_manifest(exported)).test_client()
+    assert patient.post("/predict", json={"inputs": "great"}).status_code == 200
     assert engine.metrics.dropped._value.get() == 1
 
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import interrupt_halfway, trainer_in
+from conftest import interrupt_halfway, run_script, trainer_in
 from safetensors.torch import load_file
 
 from utils import InputError
 from utils.data import load_reviews
 from utils.figures import training_curves
+from utils.manifest import check_manifest
 from utils.recipe import Recipe
 from utils.results import Run
 from utils.settings import Settings
@@ -42,6 +43,20 @@ def test_it_learns_and_its_result_says_how(trained, reviews):
     last = result["validation"][-1]
     assert result["kept_epoch"] == last["epoch"] == RECIPE.epochs
     assert validation_accuracy(classifier, reviews) == pytest.approx(last["accuracy"])
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_script_exports_a_trained_run(trained, tiny_bert, reviews_folder, tmp_path, named):
+    """By its name, or by the settings that it was trained with."""
+    run, result = trained
+    which = ["--run", run.name] if named else []
+    settings = {"source": reviews_folder, "backbone": tiny_bert, "labels": 200, "seed": 0}
+    found = run_script(
+        "model-export.py", *which, "--output", tmp_path / "model",
+        artifacts=run.folder.parent, **settings,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert check_manifest(tmp_path / "model")["run"]["fingerprint"] == result["fingerprint"]
 
 
 def test_the_epoch_that_validation_prefers_can_be_kept(backbone, reviews, tmp_path):
