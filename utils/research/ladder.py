@@ -36,7 +36,7 @@ TITLES = {  # of what may be scored
     "plain": "fine-tuned",
     "fast_layers": "fine-tuned, layer-wise decay",
     "adapted": "pretrained further, then fine-tuned",
-    "self_taught": "taught by three of itself",
+    "self_taught": "pretrained further, taught by 3 of its kind",
     "self_taught_gold": "… and by the labels again",
     "taught_few": f"taught by MPNet, {FIRST_REVIEWS:,} reviews",
     "taught_few_gold": "… and by the labels again",
