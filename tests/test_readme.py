@@ -83,9 +83,6 @@ def copies_table() -> str:
     return markdown_table(head, rows)
 
 
-LATER = "the same of those whose first text was labelled rightly"
-
-
 def evaluation_table() -> str:
     """What the evaluation beyond the four metrics found, a column for each run."""
 
@@ -118,7 +115,8 @@ def evaluation_table() -> str:
                 rows[name] = f"{said(found[part])}, {found[part]['reviews']}"
                 if part == "flip":
                     right = found[part]["of_first_right"]
-                    rows[f"{LATER}, by {model}"] = f"{said(right)}, {right['reviews']}"
+                    name = f"the same of those whose first text was labelled rightly, by {model}"
+                    rows[name] = f"{said(right)}, {right['reviews']}"
         rows |= {
             "labels that cleanlab doubts, and that models of the other half contradict":
                 f"{labels['doubted']:,} and {contradicted:,} of {known['reviews']:,}",
@@ -182,9 +180,7 @@ def marked_tables() -> dict[str, str]:
                 ("adapted_short_fast_layers", "adapted_short"),
             )
         ),
-        "finetuning": tables.against_ours(
-            ("short_head", *ladder.RUNGS[ladder.FINE_TUNING], *ladder.RUNGS[ladder.PRETRAINED])
-        ),
+        "finetuning": tables.against_ours(ladder.FINE_TUNED),
         "minutes": minutes_table(),
         "copies": copies_table(),
         "evaluation": evaluation_table(),

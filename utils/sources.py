@@ -156,8 +156,8 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         checks.append((~np.isfinite(frame["rating"]), "the rating is not a number"))
     if "group" in frame:
         frame = frame.assign(group=frame["group"].astype("string"))
-        missing = frame["group"].isna() | (frame["group"].str.strip() == "")
-        checks.append((missing, "the group is missing"))
+        no_group = frame["group"].isna() | (frame["group"].str.strip() == "")
+        checks.append((no_group, "the group is missing"))
     for bad, what in checks:
         if bad.any():
             row = int(bad.to_numpy().argmax())

@@ -31,6 +31,8 @@ RUNGS = {
     ),
     TEACHERS_RUNG: ("teacher",),
 }  # fmt: skip
+# What is compared with `short` on parts of the labels.
+FINE_TUNED = ("short_head", *RUNGS[FINE_TUNING], *RUNGS[PRETRAINED])
 TITLES = {  # of what may be scored
     TFIDF: "TF-IDF, logistic regression",
     "plain": "fine-tuned",
