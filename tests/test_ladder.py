@@ -10,7 +10,14 @@ from utils.evaluation import share
 from utils.recipe import Recipe
 from utils.research.figures import ladder as ladder_figure
 from utils.research.figures import learning_curve as learning_curve_figure
-from utils.research.ladder import ladder, ladder_table, learning_curve, learning_curve_table, worth
+from utils.research.ladder import (
+    ladder,
+    ladder_table,
+    learning_curve,
+    learning_curve_table,
+    points_gained,
+    worth,
+)
 from utils.research.steps import FIRST_REVIEWS, STEPS, built_on, describe
 from utils.research.students import students
 
@@ -205,6 +212,7 @@ def test_the_ladder_is_drawn_whatever_was_scored(tmp_path):
     figure = ladder_figure(ladder(folder=tmp_path), {"others": 0.9282})
     title = figure.axes[0].get_title(loc="left")
     assert title == "+1.0 points with the same 4,000 labels,\nreviews without labels"
+    assert points_gained({"mean": 0.93757}, {"mean": 0.9002}) == pytest.approx(3.737)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names[::-1][:2] == ["fine-tuned", "pretrained further, then fine-tuned"]
 

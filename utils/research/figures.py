@@ -23,7 +23,7 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
         axes.plot(test["values"], [place] * test["seeds"], "|", color=hue, ms=9)
         face = hue if test["seeds"] > 1 else "white"
         axes.plot(test["mean"], place, "o", color=hue, mfc=face, ms=6)
-        axes.annotate(f"{test['mean']:.1%}", (test["mean"], place), xytext=(0, 7),
+        axes.annotate(f"{test['mean']:.2%}", (test["mean"], place), xytext=(0, 7),
                       textcoords="offset points", ha="center", fontsize=9, color=hue,
                       bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
     for number, (name, value) in enumerate(references.items()):

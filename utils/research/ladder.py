@@ -138,8 +138,8 @@ def learning_curve_table(curves: dict[str, list[dict]]) -> pd.DataFrame:
 
 
 def points_gained(test: dict, over: dict) -> float:
-    """Points of accuracy between two steps' tests, as their means are shown: to a tenth."""
-    return round(100 * test["mean"], 1) - round(100 * over["mean"], 1)
+    """Points of accuracy between the means of two steps' tests."""
+    return 100 * (test["mean"] - over["mean"])
 
 
 def worth(curve: list[dict], accuracy: float) -> int | None:
