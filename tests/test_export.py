@@ -104,6 +104,15 @@ def test_the_manifest_lists_every_other_file(folder):
     assert wanted <= set(others)
 
 
+def test_what_a_tokenizer_did_before_is_not_exported_with_it(run, classifier, folder, tmp_path):
+    """A call that truncates leaves that setting in it, where raw `tokenizers` would obey it."""
+    classifier.tokenizer(TEXTS, truncation=True, max_length=7, padding="max_length")
+    again = export_model(run, classifier, TRAINED, tmp_path / "model")
+    saved = json.loads((again / "tokenizer.json").read_text())
+    assert saved["truncation"] is saved["padding"] is None
+    assert sha256(again / "tokenizer.json") == sha256(folder / "tokenizer.json")
+
+
 def test_the_requirements_are_pinned_and_for_inference_only(folder):
     lines = (folder / "requirements.txt").read_text().splitlines()
     assert lines == inference_requirements().splitlines()

@@ -49,7 +49,7 @@ the same, so no code but transformers' is needed.{stored}
 ```python
 from transformers import pipeline
 
-classify = pipeline("text-classification", "{folder}")  # or where this folder is, or its Hub name
+classify = pipeline("text-classification", "{folder}")  # or its name on the Hub
 classify("A moving, clever film.", truncation=True)
 ```
 

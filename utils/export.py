@@ -86,6 +86,8 @@ def write_model(
     check_replaceable(folder)
     for left_over in ("is_local", "local_files_only"):  # how we loaded it is nobody's concern
         tokenizer.init_kwargs.pop(left_over, None)
+    tokenizer.backend_tokenizer.no_truncation()  # nor how it was last called
+    tokenizer.backend_tokenizer.no_padding()
 
     def fill(new: Path):
         stock.save_pretrained(new)
