@@ -49,9 +49,14 @@ def main() -> None:
         parser.error("--input and --output go together")
     if arguments.input and arguments.texts:
         parser.error("give reviews as arguments or as a file, not both")
+    folder = arguments.input and arguments.input.is_dir()
+    if arguments.engine != "local" and not folder:
+        parser.error("--engine is for a folder of files as --input")
+    if arguments.text_column and not arguments.input:
+        parser.error("--text-column is a column of --input")
     disable_progress_bar()
     try:
-        if arguments.input and arguments.input.is_dir():
+        if folder:
             label_files(arguments)
             return
         classifier = Classifier.from_folder(arguments.model)
@@ -87,8 +92,9 @@ def label_files(arguments: argparse.Namespace) -> None:
 
 def label_texts(classifier: Classifier, texts: list[str]) -> None:
     """Print a line of JSON for each text, or for each line of standard input."""
-    sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-    texts = texts or [line.strip() for line in sys.stdin if line.strip()]
+    if not texts and sys.stdin:  # which may be closed
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+        texts = [line.strip() for line in sys.stdin if line.strip()]
     if not texts:
         raise InputError("there is no text: give reviews as arguments or on standard input.")
     # An argument that is not UTF-8 arrives as lone surrogates, which no tokenizer takes.

@@ -86,9 +86,10 @@ def main() -> None:
     )
     parser.add_argument("numbers", nargs="*", help="how their names begin; without any, all")
     numbers = parser.parse_args().numbers or [""]
-    paths = [p for n in numbers for p in sorted((ROOT / "notebooks").glob(f"{n}*.ipynb"))]
-    if not paths:
-        sys.exit(f"error: no notebook's name begins with {' or '.join(numbers)}.")
+    found = {n: sorted((ROOT / "notebooks").glob(f"{n}*.ipynb")) for n in numbers}
+    if missing := [number for number, paths in found.items() if not paths]:
+        sys.exit(f"error: no notebook's name begins with {' or '.join(missing)}.")
+    paths = [path for paths in found.values() for path in paths]
     try:
         settings = set_up()
         run = Run.of(settings, load_reviews(settings).name)
@@ -96,7 +97,7 @@ def main() -> None:
         print(f"One seed is trained: {settings.seed}. Results go to {os.path.relpath(run.folder)}/")
         for path in paths:
             run_notebook(path, run)
-        if any(path.name.startswith("04") for path in paths):
+        if any(path.name.startswith("04_") for path in paths):
             print(closing_words(run))
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -248,7 +248,7 @@ def test_embedded_reviews(embedded):
     assert embedded.counts["found"] == 12808
     assert embedded.counts["duplicates_dropped"] == 56
     assert (len(embedded.train), len(embedded.validation)) == (3600, 400)
-    assert "whole films were drawn as the test" in embedded.origin
+    assert "whole groups, such as films, are the test" in embedded.origin
 
 
 def test_no_film_is_in_two_splits(embedded):
@@ -297,8 +297,16 @@ BAD_FILES = {
     "not UTF-8": (
         "bad.csv", b"text,label\nfine,1\nfa\xe7ade,0\n", "bad.csv, line 3", "save the file as UTF-8"
     ),
-    "CSV cut short": ("bad.csv", b'text,label\nfine,1\n"dul', "bad.csv", "get it again"),
-    "empty file": ("bad.csv", b"", "bad.csv", "get it again"),
+    "CSV cut short": ("bad.csv", b'text,label\nfine,1\n"dul', "bad.csv, row in line 3"),
+    "open quote": (  # which would make one review of three
+        "bad.csv", b'text,label\n"great,1\ndull,0\nawful "thing",0\n', "bad.csv, row in line 2",
+        "a quote is written twice",
+    ),
+    "commas without quotes": (
+        "bad.csv", b"text,label\nfine,1\ndull, so dull,0\n", "bad.csv, data row 2",
+        "not the header's 2 fields", "in quotes",
+    ),
+    "empty file": ("bad.csv", b"", "bad.csv", "must name the columns"),
     "one class": (
         "bad.csv", b"text,label\n" + b"".join(b"film %d,1\n" % n for n in range(60)),
         "0 negative and 60 positive", "both classes",
@@ -594,9 +602,11 @@ def test_a_file_in_the_place_of_the_artifacts_folder_is_refused(tmp_path):
 
 
 def test_a_file_named_like_a_known_data_set_gets_a_name_of_its_own(tmp_path):
-    make_reviews(100).to_csv(tmp_path / "imdb.csv", index=False)
-    found = load_reviews(Settings(source=str(tmp_path / "imdb.csv"), labels=20))
-    assert found.name == f"imdb-{found.reviews_sha256[:8]}"
+    for name in ("imdb", "IMDB", "Rotten Tomatoes snippets"):
+        make_reviews(100).to_csv(tmp_path / f"{name}.csv", index=False)
+        found = load_reviews(Settings(source=str(tmp_path / f"{name}.csv"), labels=20))
+        slug = name.lower().replace(" ", "-")
+        assert found.name == found.title == f"{slug}-{found.reviews_sha256[:8]}"
 
 
 def test_groups_of_a_given_test_are_kept_out_of_training(tmp_path):

@@ -177,9 +177,11 @@ def test_a_card_without_results_says_so(folder):
 
 def test_the_card_of_a_student_names_its_teachers_and_what_was_known(tmp_path):
     run, steps = Run(tmp_path / "run"), ["pretraining", "taught: taught by 1 x mpnet"]
+    assert "reviews without labels" not in model_card(run, TRAINED, "model", half=False)
     card = model_card(run, TRAINED | {"history": steps}, "model", half=False)
     assert "1. pretraining\n2. taught: taught by 1 x mpnet\n\nThe teacher, mpnet, is" in card
     assert "test score of a student" not in card
+    assert "It has learnt from reviews without labels, too" in card
     three = model_card(run, TRAINED | {"history": ["taught_by_three: …"]}, "model", half=False)
     assert "1. taught_by_three" in three
     assert "test score of a student of one was below our goal" in three
@@ -362,3 +364,21 @@ def test_odd_arguments_of_the_script(folder, text):
     assert "Traceback" not in out.stderr
     assert out.returncode == (1 if text == " " else 0)
     assert len(out.stdout.splitlines()) == (0 if text == " " else 1)
+
+
+def test_a_text_is_labelled_where_standard_input_is_closed(folder):
+    script = ROOT / "scripts" / "model-inference.py"
+    line = f"{sys.executable} {script} --model {folder} 'a great film' <&-"
+    out = subprocess.run(line, shell=True, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    assert json.loads(out.stdout)["label"] in ("POSITIVE", "NEGATIVE")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [(["--engine", "ray"], "for a folder"), (["--text-column", "body"], "column")],
+)
+def test_what_texts_have_no_use_for_is_refused(folder, given, said):
+    out = run_script("model-inference.py", "--model", folder, *given, "a great film")
+    assert out.returncode == 2
+    assert said in out.stderr.splitlines()[-1]

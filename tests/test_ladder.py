@@ -211,7 +211,9 @@ def test_the_ladder_is_drawn_whatever_was_scored(tmp_path):
     write_training(tmp_path, "best_epoch", "seed42", 0.90, 10, test=0.92)  # on no rung
     figure = ladder_figure(ladder(folder=tmp_path), {"others": 0.9282})
     title = figure.axes[0].get_title(loc="left")
-    assert title == "+1.0 points with the same 4,000 labels,\nreviews without labels"
+    assert (
+        title == "+1.0 points over fine-tuning, with the same 4,000 labels,\nreviews without labels"
+    )
     assert points_gained({"mean": 0.93757}, {"mean": 0.9002}) == pytest.approx(3.737)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names[::-1][:2] == ["fine-tuned", "pretrained further, then fine-tuned"]

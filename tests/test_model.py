@@ -15,6 +15,7 @@ from transformers import (
     DistilBertConfig,
     DistilBertForMaskedLM,
     GPT2Config,
+    MPNetConfig,
 )
 
 from utils import InputError
@@ -165,6 +166,29 @@ def test_another_architecture_is_refused(tmp_path):
     GPT2Config().save_pretrained(tmp_path)
     with pytest.raises(InputError, match="gpt2 checkpoint: give a DistilBERT or BERT"):
         load_backbone(str(tmp_path))
+
+
+def test_the_teacher_is_refused_where_its_architecture_does_not_fit(tmp_path):
+    with pytest.raises(InputError, match=r"BACKBONE=mpnet is the research's teacher"):
+        load_backbone("mpnet")
+    MPNetConfig().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="mpnet checkpoint: give a DistilBERT or BERT"):
+        load_backbone(str(tmp_path))
+
+
+def test_a_pipeline_cuts_at_512_whatever_a_checkpoint_says(model, tiny_bert, tmp_path):
+    model.save_pretrained(tmp_path)
+    load_backbone(str(tiny_bert)).tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    saved = json.loads(path.read_text())
+    for length in (None, 128):
+        changed = saved | {"model_max_length": length}
+        path.write_text(json.dumps({k: v for k, v in changed.items() if v is not None}))
+        tokenizer = load_backbone(str(tmp_path)).tokenizer
+        assert len(tokenizer("great " * 600, truncation=True)["input_ids"]) == 512
+        tokenizer.save_pretrained(tmp_path / "again")
+        again = AutoTokenizer.from_pretrained(tmp_path / "again")
+        assert len(again("great " * 600, truncation=True)["input_ids"]) == 512
 
 
 def test_weights_that_are_no_bert_are_refused(tiny_bert):

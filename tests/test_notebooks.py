@@ -14,6 +14,7 @@ import nbformat
 import pytest
 from conftest import make_reviews, run_script
 
+from utils.figures import coloured_words
 from utils.settings import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -100,6 +101,21 @@ def test_alone_in_colab_the_bootstrap_asks_for_the_zip(tmp_path):
     names = [re.match(r"[\w-]+", word)[0] for word in wanted if ">=" in word]
     assert sorted(names) == ["apiflask", "seaborn"]  # notebook 06 serves; none edits notebooks
     assert {f"{name}=={version(name)}" for name in ("torch", "numpy", "pandas")} <= set(wanted)
+
+
+def test_each_notebook_that_is_asked_for_must_exist():
+    run = run_script("run_notebooks.py", "01", "3")
+    assert run.returncode == 1
+    assert "no notebook's name begins with 3." in run.stderr
+    assert not run.stdout
+
+
+def test_words_that_push_most_show_without_colours():
+    pushes = {"fine": 2.0, "<weak>": -1.5, "film": 0.5, "a": None}
+    shown = coloured_words([{"text": text, "weight": push} for text, push in pushes.items()])
+    assert "<b>fine</b>" in shown
+    assert "<i>&lt;weak&gt;</i>" in shown
+    assert shown.count("<b>") + shown.count("<i>") == 2
 
 
 @pytest.mark.slow

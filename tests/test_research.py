@@ -19,6 +19,7 @@ from utils import InputError
 from utils.backbone import build_model, load_backbone
 from utils.card import model_card
 from utils.data import load_reviews
+from utils.export import export_model
 from utils.inference import Classifier
 from utils.recipe import Recipe, fingerprint
 from utils.research import tables
@@ -191,7 +192,7 @@ def test_the_teacher_is_loaded_whole_trained_and_kept(
     tiny_mpnet, reviews, tmp_path, caplog, propagated
 ):
     folder, original = tiny_mpnet
-    teacher = load_backbone(str(folder))
+    teacher = load_backbone(str(folder), teacher=True)
     model = build_model(teacher, seed=0)
     ids = teacher.tokenizer(["great plot", "awful"], padding=True, return_tensors="pt")
     with torch.inference_mode():
@@ -202,6 +203,8 @@ def test_the_teacher_is_loaded_whole_trained_and_kept(
     trainer = make_trainer(run, model, teacher, reviews, recipe)
     fine_tune(run, trainer, teacher, reviews, recipe)
     kept, trained = load_trained(run)[0], trainer.model.cpu().state_dict()
+    with pytest.raises(InputError, match="no custom-head DistilBERT"):
+        export_model(run, *load_trained(run), tmp_path / "exported")
     found = {name: value.cpu() for name, value in kept.model.state_dict().items()}
     assert all(torch.equal(trained[name], value) for name, value in found.items())
     assert not torch.equal(trained["mpnet.encoder.layer.0.output.dense.weight"],
@@ -209,7 +212,7 @@ def test_the_teacher_is_loaded_whole_trained_and_kept(
     assert len(kept.probabilities(["great plot", "awful"])) == 2
     assert "attention implementation" not in caplog.text
     # Where its files lie makes no other training of it.
-    elsewhere = load_backbone(str(shutil.copytree(folder, tmp_path / "elsewhere")))
+    elsewhere = load_backbone(str(shutil.copytree(folder, tmp_path / "elsewhere")), teacher=True)
     assert fingerprint(elsewhere, reviews, recipe) == fingerprint(teacher, reviews, recipe)
 
 

@@ -138,6 +138,17 @@ def test_a_number_that_parquet_cannot_hold_is_refused(classifier, tmp_path):
     assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.jsonl") == (1, 0)
 
 
+def test_rows_without_a_text_come_first_and_parquet_has_labels_all_the_same(
+    classifier, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("utils.tables.BLOCK", 3)
+    lines = [json.dumps({"text": text}) for text in ("", "", "", "great film")]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.parquet") == (4, 3)
+    labels = pd.read_parquet(tmp_path / "out.parquet")["predicted_label"]
+    assert labels.notna().tolist() == [False, False, False, True]
+
+
 def test_parquet_keeps_the_types_of_its_columns(classifier, tmp_path):
     frame = pd.DataFrame(
         {"text": TEXTS, "when": pd.Timestamp("2026-01-01"), "n": pd.array([1, None, 3, 4], "Int64")}

@@ -1,12 +1,11 @@
 """How far other ways of running a model agree with ours: on validation, never on the test."""
 
-from copy import deepcopy
-
 import numpy as np
 import pandas as pd
 import torch
 from transformers import pipeline
 
+from utils.calibration import temperature_of
 from utils.evaluation import mcnemar, metrics
 from utils.hardware import precision
 from utils.inference import Classifier
@@ -42,7 +41,8 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
 
     `pipeline` is what one gets without this repository: the text as it came, its end cut off
     where it is too long; `flips_where_cut` counts the labels that differ among those. `fp16` is the
-    model with its weights rounded to fp16. `bf16`, only where the processor takes it, is the model
+    exported model, whose head has the temperature in it, with its weights rounded to fp16, against
+    the same in fp32. `bf16`, only where the processor takes it, is the model
     as `Classifier` computes it there. Measured once for a model, then read back.
     """
     saved = run.find("agreement", model_sha256=trained["model_sha256"])
@@ -60,12 +60,13 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
     bare = np.array([a["score"] if a["label"] == positive else 1 - a["score"] for a in answers])
     differ = (bare >= 0.5) != (ours >= 0.5)
     cut = np.array(tokenize(classifier.tokenizer, texts).shortened)
-    rounded = deepcopy(classifier.model).half().float()
-    half = Classifier(rounded, classifier.tokenizer, torch.float32).probabilities(texts)
+    exported = fold_head(classifier.model, temperature_of(run, trained))
+    whole = Classifier(exported, classifier.tokenizer, torch.float32).probabilities(texts)
+    rounded = Classifier(exported.half().float(), classifier.tokenizer, torch.float32)
     result = {
         "model_sha256": trained["model_sha256"],
         "pipeline": agreement(labels, ours, bare) | {"flips_where_cut": int((differ & cut).sum())},
-        "fp16": agreement(labels, ours, half),
+        "fp16": agreement(labels, whole, rounded.probabilities(texts)),
     }
     if precision()[0] == "bf16":
         result["bf16"] = agreement(labels, ours, classifier.probabilities(texts))

@@ -42,10 +42,11 @@ class Backbone:
     head: dict[str, torch.Tensor] | None = None  # of an earlier training; else a new one
 
 
-def load_backbone(name: str) -> Backbone:
+def load_backbone(name: str, teacher: bool = False) -> Backbone:
     """`distilbert` (from the Hub), `minilm` (from its package, else the Hub), or a folder.
 
-    `mpnet`, the research's teacher, is of another architecture and five times as large.
+    A `teacher` may also be `mpnet`, which is of another architecture and five times as large: the
+    research trains it, and nothing else can.
 
     Raises InputError where the files are missing, are not the pinned ones, or hold another
     architecture.
@@ -56,15 +57,18 @@ def load_backbone(name: str) -> Backbone:
     if name == "minilm":
         return _load_checkpoint(minilm_folder(), f"{MINILM} in DistilBERT's layout")
     if name == "mpnet":
-        return _load_checkpoint(mpnet_folder(), MPNET)
+        if not teacher:
+            raise InputError("BACKBONE=mpnet is the research's teacher, which scripts/research.py "
+                             "alone trains: give distilbert, minilm or a folder.")  # fmt: skip
+        return _load_checkpoint(mpnet_folder(), MPNET, teacher)
     folder = resolve_path(name)
     if not (folder / "config.json").exists():
         raise InputError(f"BACKBONE={name}: there is no folder with a config.json.")
-    return _load_checkpoint(folder, folder.name)
+    return _load_checkpoint(folder, folder.name, teacher)
 
 
-def _load_checkpoint(checkpoint: Path | str, title: str) -> Backbone:
-    """A DistilBERT or BERT checkpoint: a folder, or a repository of the Hub."""
+def _load_checkpoint(checkpoint: Path | str, title: str, teacher: bool = False) -> Backbone:
+    """A DistilBERT or BERT checkpoint, or a teacher's: a folder, or a repository of the Hub."""
     try:
         config = AutoConfig.from_pretrained(checkpoint)
         if config.model_type == "distilbert":
@@ -81,9 +85,8 @@ def _load_checkpoint(checkpoint: Path | str, title: str) -> Backbone:
             tokenizer = DistilBertTokenizer(
                 vocab=str(Path(checkpoint) / "vocab.txt"),
                 do_lower_case=saved.get("do_lower_case", True),
-                model_max_length=MAX_TOKENS,
             )
-        elif config.model_type == "mpnet":
+        elif config.model_type == "mpnet" and teacher:
             weights = load_file(Path(checkpoint) / "model.safetensors")
             unused = ("pooler.", "embeddings.position_ids")
             weights = {k: v.float() for k, v in weights.items() if not k.startswith(unused)}
@@ -104,6 +107,7 @@ def _load_checkpoint(checkpoint: Path | str, title: str) -> Backbone:
             f"{title} reads {config.max_position_embeddings} tokens at most: give one that reads "
             f"{MAX_TOKENS}."
         )
+    tokenizer.model_max_length = MAX_TOKENS  # where a pipeline cuts, whatever was saved
     # Usual ones: a narrow encoder bears, and needs, larger steps than one of BERT-base's width.
     learning_rate = 3e-5 if config.hidden_size >= 768 else 1e-4
     return Backbone(title, learning_rate, config, weights, tokenizer)

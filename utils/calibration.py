@@ -119,6 +119,12 @@ def best_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(best[np.abs(best - 0.5).argmin()])
 
 
+def temperature_of(run: Run, trained: dict) -> float:
+    """What the exported logits are divided by: calibrated on validation, else 1. No label moves."""
+    found = run.find("calibration", model_sha256=trained["model_sha256"])
+    return found["temperature"] if found else 1.0
+
+
 def calibrate(run: Run, reviews: Reviews, validation: np.ndarray, test: np.ndarray) -> dict:
     """Temperature and threshold chosen on validation, and what they change on the test.
 

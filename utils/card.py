@@ -28,8 +28,11 @@ LAST_EPOCH = """\
 The last epoch is kept. (When that became the rule validation hardly told, and the test scores of
 three trainings on IMDB, whose epochs validation had chosen, were known.)
 No setting was chosen by comparing test scores"""
+BESIDE = "\nIt has learnt from reviews without labels, too: [how](#how-it-was-made)."
 # What else the steps of the research are to be read with, by words of theirs.
 NOTES = {
+    "masked language modelling": "A few hundred of the reviews without labels only watched the "
+    "loss of this pretraining.",
     "taught by . x (mpnet|teacher)": "The teacher, mpnet, is all-mpnet-base-v2 (Apache 2.0), "
     "fine-tuned on these labels and no others.",
     "taught_by_three": "Three teachers were tried because the test score of a student of one was "
@@ -42,7 +45,7 @@ CARD = """
 {backbone}, fine-tuned on {labels:,} labelled reviews of {dataset}, of which {valid:,} are for
 validation, with a head of one linear layer on the [CLS] state. It labels a review NEGATIVE or
 POSITIVE. The head is folded into the stock `DistilBertForSequenceClassification`, which computes
-the same, so no code but transformers' is needed.{stored}
+the same, so no code but transformers' is needed.{beside}{stored}
 
 ## Use
 
@@ -108,6 +111,7 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
         labels=_labels(trained),
         dataset=dataset,
         valid=trained["validation_reviews"],
+        beside=BESIDE if trained.get("history") else "",
         stored=stored,
         folder=folder_name,
         pipeline="Reviews are best cleaned as in training (`<br />` removed); what both lose"
@@ -165,7 +169,7 @@ def _results(evaluation: dict | None) -> str:
     about = (
         f"On {evaluation['model']['reviews']:,} test reviews, read up to {MAX_TOKENS} tokens; in "
         "brackets the 95% bootstrap interval, which knows nothing of other seeds. The baseline is "
-        "TF-IDF with logistic regression on the same labels.\n\n"
+        "TF-IDF with logistic regression on the same labels alone.\n\n"
     )
     rows = [
         [name, said(metric, ".3f"), said(evaluation["baseline"]["metrics"][name], ".3f")]

@@ -93,9 +93,10 @@ def load_reviews(settings: Settings) -> Reviews:
     found = train if test is None else pd.concat([train, test])
     reviews_sha256 = _hash(sorted(_keys(found)))
     slug = "".join(c if c.isalnum() else "-" for c in source.name.lower()).strip("-")
-    if slug in {name for name, _ in KNOWN.values()}:
-        slug = f"{slug}-{reviews_sha256[:8]}"  # not the known reviews of that name
-    name, title = KNOWN.get(reviews_sha256, (slug or "reviews", source.name))
+    title = source.name
+    if {slug, title} & {word for known in KNOWN.values() for word in known}:
+        slug = title = f"{slug}-{reviews_sha256[:8]}"  # not the known reviews of that name
+    name, title = KNOWN.get(reviews_sha256, (slug or "reviews", title))
     if reviews_sha256 == IMDB and (test is None or _hash(_keys(test)) != IMDB_TEST):
         name, title = "imdb-resplit", "IMDB, split anew"  # its scores compare with nobody's
 

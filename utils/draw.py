@@ -14,10 +14,10 @@ GROUP_TEST_SHARE = 0.235
 
 
 def split_test(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
-    """A test for a source without one: whole films where films are known, else half the rows."""
+    """A test for a source without one: whole groups where these are known, else half the rows."""
     if "group" in frame:
         train, test = _draw_groups(frame, GROUP_TEST_SHARE)
-        return train, test, "It has no official split: whole films were drawn as the test."
+        return train, test, "It has no official split: whole groups, such as films, are the test."
     train, test = train_test_split(
         frame, test_size=0.5, stratify=_strata(frame), random_state=DRAW_SEED
     )

@@ -74,7 +74,8 @@ def small_tests(result: dict) -> Figure:
                   mfc=OURS if below else "white")  # fmt: skip
         for size, value in zip(sizes, values, strict=True):
             shift = (9, -14) if below and value > 0.15 else (0, 7)
-            axes.annotate(f"{value:.0%}", (size, value), xytext=shift, ha="center",
+            said = f"{value:.0%}" if value == 1 or value < 0.995 else ">99%"
+            axes.annotate(said, (size, value), xytext=shift, ha="center",
                           textcoords="offset points", color=OURS)  # fmt: skip
         axes.text(0.99, 0.12 if below else 0.22, name, color=OURS, ha="right",
                   transform=axes.transAxes)  # fmt: skip

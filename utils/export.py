@@ -8,6 +8,7 @@ import torch
 from transformers import DistilBertForSequenceClassification, PreTrainedTokenizerBase
 
 from utils import InputError
+from utils.calibration import temperature_of
 from utils.card import model_card
 from utils.hardware import versions
 from utils.inference import Classifier
@@ -52,12 +53,6 @@ def _is_export(packed: Path, name: str) -> bool:
         return False
     with zipfile.ZipFile(packed) as archive:
         return f"{name}/{MANIFEST}" in archive.namelist()
-
-
-def temperature_of(run: Run, trained: dict) -> float:
-    """What the exported logits are divided by: calibrated on validation, else 1. No label moves."""
-    found = run.find("calibration", model_sha256=trained["model_sha256"])
-    return found["temperature"] if found else 1.0
 
 
 def release_model(run: Run, classifier: Classifier, trained: dict, folder: Path = RELEASED) -> Path:

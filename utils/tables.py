@@ -36,6 +36,7 @@ class Block:
     problems: dict[int, str] = field(default_factory=dict)  # position in `rows`: what is wrong
     share: float = 1.0  # of the file, read so far
     schema: pa.Schema | None = None  # of all rows, where the file tells it
+    types: dict[str, pa.DataType] = field(default_factory=dict)  # else, of the columns it is known
 
 
 def read_table(path: Path) -> Iterator[Block]:
@@ -193,7 +194,7 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
             rows = [_readable(row) for row in block.rows]
             if writer is None:
                 rows = [dict.fromkeys(_columns(block)) | row for row in rows]
-                writer = pq.ParquetWriter(path, block.schema or pa.Table.from_pylist(rows).schema)
+                writer = pq.ParquetWriter(path, block.schema or _inferred(rows, block.types))
             if unknown := {name for row in rows for name in row} - set(writer.schema.names):
                 raise InputError(f"A parquet file cannot add columns later: {sorted(unknown)}.")
             writer.write_table(pa.Table.from_pylist(rows, writer.schema))
@@ -207,6 +208,12 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
     finally:
         if writer is not None:
             writer.close()
+
+
+def _inferred(rows: list[dict], types: dict[str, pa.DataType]) -> pa.Schema:
+    """The rows' schema; the types that are known hold also where no row has a value."""
+    found = pa.Table.from_pylist(rows).schema
+    return pa.schema([(column.name, types.get(column.name, column.type)) for column in found])
 
 
 def _columns(block: Block) -> list[str]:

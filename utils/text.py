@@ -19,6 +19,8 @@ def clean(text: str) -> str:
 def head_tail(ids: list[int], limit: int) -> list[int]:
     """At most `limit` of the ids: the first HEAD_TOKENS and as many from the end as still fit.
 
+    Of a limit below 2 HEAD_TOKENS half is for either.
+
     A review opens with its subject and closes with its verdict; keeping both beat either one
     alone in Sun et al., "How to Fine-Tune BERT for Text Classification?" (2019).
     """

@@ -27,7 +27,7 @@ def pretrain(research: Research) -> Path:
     texts, counts = research.unlabelled
     texts = texts.head(learnt_from(texts, None))
     path = research.path(MLM, f"seed{MLM_SEED}")
-    backbone = load_backbone(research.settings.backbone)
+    backbone = load_backbone(research.settings.backbone, teacher=True)
     result = adapt(path.with_suffix(""), backbone, texts, MLM_SEED)
     about = {"labels": research.settings.labels, "draw_seed": DRAW_SEED, "unlabelled": counts}
     return write_json(path, research.reviews.provenance | about | result)

@@ -40,7 +40,7 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
     if plain and last is not plain:
         gain = points_gained(last["test"], plain["test"])
         made = STEPS[last["step"]]
-        given = f"{gain:+.1f} points with the same {Settings.labels:,} labels"
+        given = f"{gain:+.1f} points over fine-tuning, with the same {Settings.labels:,} labels"
         given += ",\nreviews without labels" if made.start or made.teachers else ""
         given += " and larger teachers" if any(other for _, other, _ in made.teachers) else ""
         axes.set_title(given)

@@ -91,7 +91,7 @@ class Research:
 
         Raises InputError where it is not here, or the step is for encoders of another layout.
         """
-        backbone = load_backbone(self.settings.backbone)
+        backbone = load_backbone(self.settings.backbone, teacher=True)
         own = step.start or step.teachers or {"usual", "layer_decay"} & step.changes.keys()
         if own and backbone.config.model_type != "distilbert":
             raise InputError(f"This step is for encoders in DistilBERT's layout, which "
@@ -124,8 +124,9 @@ class Research:
         folder = path.with_suffix("") / expected / "model"
         if made["fingerprint"] != expected or not self.budget <= then.budget or not folder.exists():
             raise InputError(
-                f"{path.name} is of another backbone, recipe or data, or its weights are not here: "
-                f"run scripts/research.py {MLM} with these settings first."
+                f"{path.name} is of another backbone, recipe, data or version of transformers, or "
+                f"its weights are not here: run scripts/research.py {MLM} with these settings "
+                "first."
             )
         return load_backbone(str(folder)).weights
 

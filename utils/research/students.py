@@ -8,10 +8,10 @@ from scipy.stats import ttest_rel
 
 from utils.evaluation import said
 from utils.markdown import markdown_table
-from utils.research.steps import STEPS, Step, describe, is_of, recipe_of
+from utils.research.steps import STEPS, is_of, recipe_of
 from utils.research.tables import FOLDER, read, results_of
 
-HEAD = ("step", "seed", "what is done", "answers as its teachers do", "divergence, nats",
+HEAD = ("step", "seed", "answers as its teachers do", "divergence, nats",
         "farther than the nearest by")  # fmt: skip
 
 
@@ -64,9 +64,7 @@ def _by_distance(rows: list[tuple[np.ndarray, str, dict]]) -> list[list]:
     rows = sorted(rows, key=lambda row: -row[0].mean())
     nearest, lines = rows[-1][0], []
     for own, name, result in rows:
-        recipe, teachers = recipe_of(result), tuple(map(tuple, result["teachers"]))
-        made = Step({}, result["start"], teachers, result["unlabelled"])
-        cells = [name, recipe.seed, describe(recipe, made)]
+        cells = [name, recipe_of(result).seed]
         cells += [said(result["against_teachers"]), f"{own.mean():.4f}", ""]
         if own is not nearest:
             cells[-1] = _less(own, nearest, ".4f")

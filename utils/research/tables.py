@@ -182,8 +182,8 @@ def against_ours(
             for step in steps:
                 if pairs := _pairs(step, "short", run, kind, folder):
                     lines.append(_compared(step, pairs))
-    head = ("reviews", "trained on", "validated on", "way of training", "ours", "its accuracy",
-            "better than ours by, 95% interval")  # fmt: skip
+    head = ("reviews", "trained on", "validated on", "step", "way of training", "ours",
+            "its accuracy", "better than ours by, 95% interval")  # fmt: skip
     return markdown_table(head, lines)
 
 
@@ -206,7 +206,7 @@ def _compared(step: str, pairs: list[list[dict]]) -> list[str]:
     reviews, accuracies, gain = _paired_gain([pair[::-1] for pair in pairs])
     way = describe(recipe_of(pairs[0][0]), STEPS[step])
     trained_on = f"{len(pairs)} x {pairs[0][0]['train_reviews']:,}"
-    return [pairs[0][0]["dataset"], trained_on, f"{reviews:,}", way, *accuracies, gain]
+    return [pairs[0][0]["dataset"], trained_on, f"{reviews:,}", step, way, *accuracies, gain]
 
 
 def _paired_gain(pairs: list[list[dict]]) -> tuple[int, list[str], str]:
