@@ -80,6 +80,16 @@ def test_a_step_says_its_epochs_also_where_they_are_the_usual_ones():
     assert "1 epoch, " in describe(Recipe(1e-4, seed=42, epochs=1), STEPS["taught"])
 
 
+def test_the_ladder_tells_a_step_by_what_it_changes_in_the_plain_one(tmp_path):
+    write_training(tmp_path, "short_fast", "half0", 0.85, 5)
+    (alone,) = ladder(folder=tmp_path)
+    assert alone["recipe"] == "learning rate 0.0002, 3 epochs, 256 tokens"
+    write_training(tmp_path, "plain", "seed42", 0.90, 10)
+    plain, fast = ladder(folder=tmp_path)
+    assert plain["recipe"] == "learning rate 0.0001, 3 epochs, 512 tokens"
+    assert fast["recipe"] == "learning rate 0.0002, 256 tokens"
+
+
 def test_minutes_count_what_a_step_builds_on_and_each_part_once(tmp_path):
     (tmp_path / "mlm-imdb-minilm-seed42.json").write_text(json.dumps({"minutes": 90}))
     for seed in (42, 43, 44):

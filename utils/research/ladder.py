@@ -59,12 +59,14 @@ REFERENCES = {
 def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDER) -> list[dict]:
     """One row a step that has results: what it changes, its validation, its test, its minutes.
 
-    The baseline is the first, where it was scored. Minutes are of training; `predicting_minutes`,
-    of the whole test, are the least of its seeds, since some were beside other work.
+    The baseline is the first, where it was scored. `plain` is described whole, and the others,
+    where it was run, by what they change in it. Minutes are of training; `predicting_minutes`, of
+    the whole test, are the least of its seeds, since some were beside other work.
     Validation is of either half of the labels, of models trained on the other, and of each seed on
     the same tenth. Results of an earlier recipe of a step are not its own.
     """
     rows = []
+    plain = next(map(recipe_of, results_of("plain", f"{dataset}-{backbone}", "*", folder)), None)
     listed = [step for steps in RUNGS.values() for step in steps]
     rungs = RUNGS | {"others": tuple(step for step in STEPS if step not in listed)}
     for rung, steps in rungs.items():
@@ -81,7 +83,9 @@ def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDE
             rows.append({
                 "rung": rung,
                 "step": step,
-                "recipe": describe(recipe_of(found[0]), STEPS[step]),
+                "recipe": describe(
+                    recipe_of(found[0]), STEPS[step], None if step == "plain" else plain
+                ),
                 **{kind: _validation(results, disjoint=kind != "seed")
                    for kind, results in by_kind.items()},
                 "test": _test([result["test"] for result in by_kind["seed"] if "test" in result]),

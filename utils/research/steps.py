@@ -126,9 +126,12 @@ def step_of(path: Path) -> Step:
     return STEPS.get(path.name.split("-")[0], Step())
 
 
-def describe(recipe: Recipe, step: Step) -> str:
-    """What tells one training of the research from another: rate, epochs, tokens, other changes."""
-    main = Recipe(learning_rate=0.0, seed=0, epochs=0, max_tokens=0)  # these are always told
+def describe(recipe: Recipe, step: Step, beside: Recipe | None = None) -> str:
+    """What tells one training of the research from another: rate, epochs, tokens, other changes.
+
+    Of rate, epochs and tokens those that are as `beside` are left out.
+    """
+    main = beside or Recipe(learning_rate=0.0, seed=0, epochs=0, max_tokens=0)
     parts = [words(value) for name, words in WORDS.items()
              if (value := getattr(recipe, name)) != getattr(main, name)]  # fmt: skip
     parts += [] if recipe.tail else ["the head of a long review only"]

@@ -182,7 +182,7 @@ def against_ours(
             for step in steps:
                 if pairs := _pairs(step, "short", run, kind, folder):
                     lines.append(_compared(step, pairs))
-    head = ("reviews", "trained on", "validated on", "step", "way of training", "ours",
+    head = ("reviews", "trained on", "validated on", "step", "what it changes", "ours",
             "its accuracy", "better than ours by, 95% interval")  # fmt: skip
     return markdown_table(head, lines)
 
@@ -204,9 +204,10 @@ def _pairs(step: str, other: str, run: str, kind: str, folder: Path = FOLDER) ->
 
 def _compared(step: str, pairs: list[list[dict]]) -> list[str]:
     reviews, accuracies, gain = _paired_gain([pair[::-1] for pair in pairs])
-    way = describe(recipe_of(pairs[0][0]), STEPS[step])
+    theirs, ours = map(recipe_of, pairs[0])
+    change = describe(theirs, STEPS[step], beside=ours)
     trained_on = f"{len(pairs)} x {pairs[0][0]['train_reviews']:,}"
-    return [pairs[0][0]["dataset"], trained_on, f"{reviews:,}", step, way, *accuracies, gain]
+    return [pairs[0][0]["dataset"], trained_on, f"{reviews:,}", step, change, *accuracies, gain]
 
 
 def _paired_gain(pairs: list[list[dict]]) -> tuple[int, list[str], str]:
