@@ -42,8 +42,8 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
     `pipeline` is what one gets without this repository: the text as it came, its end cut off
     where it is too long; `flips_where_cut` counts the labels that differ among those. `fp16` is the
     exported model, whose head has the temperature in it, with its weights rounded to fp16, against
-    the same in fp32. `bf16`, only where the processor takes it, is the model
-    as `Classifier` computes it there. Measured once for a model, then read back.
+    the same in fp32. `bf16`, only where the processor takes it, is the model as `Classifier`
+    computes it there. Measured once for a model, then read back.
     """
     saved = run.find("agreement", model_sha256=trained["model_sha256"])
     if saved:

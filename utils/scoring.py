@@ -71,10 +71,7 @@ def label(classifier: Classifier, block: Block, text_column: str) -> None:
     predictions = classifier.predict([row[text_column] for row in good])
     for row, found in zip(good, predictions, strict=True):
         row.update(predicted_label=found.label, score=found.score, truncated=found.truncated)
-    block.types = ADDED
-    if block.schema is not None:
-        for name, kind in ADDED.items():
-            block.schema = block.schema.append(pa.field(name, kind))
+    block.added = ADDED
 
 
 def _text_column(block: Block, source: Path, wanted: str | None) -> str:

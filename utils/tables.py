@@ -36,7 +36,7 @@ class Block:
     problems: dict[int, str] = field(default_factory=dict)  # position in `rows`: what is wrong
     share: float = 1.0  # of the file, read so far
     schema: pa.Schema | None = None  # of all rows, where the file tells it
-    types: dict[str, pa.DataType] = field(default_factory=dict)  # else, of the columns it is known
+    added: dict[str, pa.DataType] = field(default_factory=dict)  # columns that the file has not
 
 
 def read_table(path: Path) -> Iterator[Block]:
@@ -194,7 +194,7 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
             rows = [_readable(row) for row in block.rows]
             if writer is None:
                 rows = [dict.fromkeys(_columns(block)) | row for row in rows]
-                writer = pq.ParquetWriter(path, block.schema or _inferred(rows, block.types))
+                writer = pq.ParquetWriter(path, _schema(block, rows))
             if unknown := {name for row in rows for name in row} - set(writer.schema.names):
                 raise InputError(f"A parquet file cannot add columns later: {sorted(unknown)}.")
             writer.write_table(pa.Table.from_pylist(rows, writer.schema))
@@ -210,15 +210,19 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
             writer.close()
 
 
-def _inferred(rows: list[dict], types: dict[str, pa.DataType]) -> pa.Schema:
-    """The rows' schema; the types that are known hold also where no row has a value."""
-    found = pa.Table.from_pylist(rows).schema
-    return pa.schema([(column.name, types.get(column.name, column.type)) for column in found])
+def _schema(block: Block, rows: list[dict]) -> pa.Schema:
+    """The file's schema, else the rows', with the added columns: also where no row has a value."""
+    schema = block.schema or pa.Table.from_pylist(rows).schema
+    for name, kind in block.added.items():
+        place = schema.get_field_index(name)
+        new = pa.field(name, kind)
+        schema = schema.append(new) if place < 0 else schema.set(place, new)
+    return schema
 
 
 def _columns(block: Block) -> list[str]:
     if block.schema is not None:
-        return block.schema.names
+        return [*block.schema.names, *block.added]
     return list(dict.fromkeys(name for row in block.rows for name in row))
 
 
