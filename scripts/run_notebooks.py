@@ -64,20 +64,24 @@ def export_settings(settings: Settings) -> None:
         os.environ[name.upper()] = str(value)
 
 
-def closing_words(run: Run) -> str:
-    """A short table of what was found and where to look next."""
+def closing_words(run: Run, exported: bool) -> str:
+    """A short table of what was found and where to look next; a model that is `exported`, too."""
     result = run.load("evaluation")
     reports = {"fine-tuned": result["model"], "TF-IDF baseline": result["baseline"]}
     where = os.path.relpath(run.folder)
-    return (
+    words = (
         f"\n{result['dataset']}, {result['model']['reviews']:,} test reviews, one seed "
         f"({result['seed']}); 95% bootstrap intervals\n\n{table(reports)}\n\n"
         f"figures     {where}/figures/confusion_matrices.png and others\n"
-        f"notebooks   {where}/notebooks/04_evaluation.html and others\n"
-        f"model       {where}/model/ and its zip; try it:\n"
-        f"            .venv/bin/python scripts/model-inference.py --model {where}/model "
-        '"A moving, clever film."'
+        f"notebooks   {where}/notebooks/04_evaluation.html and others"
     )
+    if exported:
+        words += (
+            f"\nmodel       {where}/model/ and its zip; try it:\n"
+            f"            .venv/bin/python scripts/model-inference.py --model {where}/model "
+            '"A moving, clever film."'
+        )
+    return words
 
 
 def main() -> None:
@@ -98,7 +102,8 @@ def main() -> None:
         for path in paths:
             run_notebook(path, run)
         if any(path.name.startswith("04_") for path in paths):
-            print(closing_words(run))
+            exported = any(path.name.startswith("05_") for path in paths)
+            print(closing_words(run, exported))
     except InputError as error:
         sys.exit(f"error: {error}")
     except CellExecutionError as error:

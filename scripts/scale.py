@@ -50,17 +50,17 @@ def main() -> None:
                 )
                 print(f"{actors}: {by_workers[str(actors)]['all']:.0f} s", flush=True)
             size = sum(file.stat().st_size for file in source.glob("*.parquet"))
+        result = {
+            "reviews": FILES * ROWS,
+            "files": FILES,
+            "bytes_a_review": size / FILES / ROWS,
+            "stages": stages,
+            "by_workers": by_workers,
+            "versions": versions(),
+        }
+        write_json(FOLDER / "scale.json", result)
     except InputError as error:
         sys.exit(f"error: {error}")
-    result = {
-        "reviews": FILES * ROWS,
-        "files": FILES,
-        "bytes_a_review": size / FILES / ROWS,
-        "stages": stages,
-        "by_workers": by_workers,
-        "versions": versions(),
-    }
-    write_json(FOLDER / "scale.json", result)
     print(scale.table(result))
 
 

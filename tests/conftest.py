@@ -11,7 +11,9 @@ for name in list(os.environ):
 import random
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -109,6 +111,14 @@ def run_script(
     command = [sys.executable, ROOT / "scripts" / name, *given]
     return subprocess.run(command, env={**os.environ, **values}, cwd=cwd, input=stdin,
                           capture_output=True, text=True)  # fmt: skip
+
+
+def load_script(name: str) -> ModuleType:
+    """One of scripts/ as a module, for what it does before anything is slow."""
+    spec = spec_from_file_location(Path(name).stem, ROOT / "scripts" / name)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def trainer_in(run, backbone, reviews, recipe):

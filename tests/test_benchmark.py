@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from conftest import load_script
 
 from utils.benchmark import engines, measure
 from utils.hardware import attention, precision
@@ -67,6 +68,18 @@ def test_engines_without_extras_answer_the_same(tmp_path):
         if name.startswith(("pipeline", "plain", "ours")):
             found = engines.probabilities(name, tmp_path, texts)["probabilities"]
             assert np.allclose(found, exact, atol=0.02), name
+
+
+def test_a_benchmark_asks_for_what_it_needs_alone_and_before_it_takes_its_time(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as the script sets it, and undone here
+    bench = load_script("bench.py")
+    monkeypatch.setattr(bench, "RELEASED", tmp_path)
+    monkeypatch.setattr(bench, "set_up", None)  # no reviews, and no Hub
+    monkeypatch.setattr("sys.argv", ["bench.py", "--part", "growth"])
+    with pytest.raises(SystemExit, match=r"error: .* holds no exported model"):
+        bench.main()
 
 
 def test_an_epoch_is_timed(monkeypatch):

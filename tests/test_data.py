@@ -15,6 +15,7 @@ from utils import InputError, data, sources
 from utils.data import load_reviews
 from utils.results import Run, write, write_folder
 from utils.settings import ROOT, Settings, set_up
+from utils.sources import read_frame
 
 
 def load(path, labels=100, **values):
@@ -547,9 +548,24 @@ def test_a_result_holds_no_path(tmp_path, way):
     run = Run.of(settings, reviews.name)
     run.save("data", {**reviews.provenance, "origin": reviews.origin, "run": run.name})
     [file] = (tmp_path / "artifacts").rglob("*.json")
-    assert file.parts[-3:] == (f"{reviews.name}-bert", "results", "data.json")
+    assert file.parts[-3:] == (run.name, "results", "data.json")
     assert str(tmp_path) not in file.read_text()
-    assert re.fullmatch(r"[a-z0-9-]+", run.name)
+    assert re.fullmatch(f"{reviews.name}-bert-[0-9a-f]{{6}}", run.name)
+
+
+def test_backbones_in_folders_of_one_name_do_not_share_a_run():
+    """Else one's weights would be evaluated, or exported, as the other's."""
+    backbones = ("minilm", "a/minilm", "b/minilm", str(ROOT / "b" / "minilm"))
+    names = [Run.of(Settings(backbone=backbone), "imdb").name for backbone in backbones]
+    assert names[0] == "imdb-minilm"
+    assert len(set(names[:3])) == 3
+    assert names[2] == names[3]
+
+
+def test_a_file_that_the_disk_does_not_give_is_not_called_damaged(tmp_path):
+    (tmp_path / "reviews.csv").mkdir()  # opening it fails, as without permission
+    message = refusal(read_frame, tmp_path / "reviews.csv")
+    assert message == f"reviews.csv cannot be read: {os.strerror(errno.EISDIR)}."
 
 
 FULL_DISK = [

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import make_reviews, run_script
+from conftest import load_script, make_reviews, run_script
 
 from utils.figures import coloured_words
+from utils.results import Run
 from utils.settings import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -126,12 +127,21 @@ def test_the_first_notebooks_say_which_one_is_missing(tiny_bert, reviews_folder,
     assert "Traceback" not in run.stderr
 
 
+def test_the_closing_words_offer_a_model_only_where_one_was_exported(tmp_path, monkeypatch):
+    script = load_script("run_notebooks.py")
+    monkeypatch.setattr(script, "table", str)
+    run, result = Run(tmp_path / "imdb-minilm"), {"dataset": "IMDB", "seed": 43, "baseline": {}}
+    run.save("evaluation", result | {"model": {"reviews": 300}})
+    assert "imdb-minilm/model" in script.closing_words(run, exported=True)
+    assert "imdb-minilm/model" not in script.closing_words(run, exported=False)
+
+
 @pytest.mark.slow
 def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path):
     chosen = settings(tiny_bert, reviews_folder, tmp_path)
     run = run_script("run_notebooks.py", **chosen)
     assert run.returncode == 0, run.stderr[-3000:]
-    folder = tmp_path / "artifacts" / "made-up-tiny"
+    [folder] = (tmp_path / "artifacts").glob("made-up-tiny-*")
     for path in NOTEBOOKS:
         cells = code_of(folder / "notebooks" / path.name)
         shown = [output for cell in cells for output in cell.outputs]

@@ -69,6 +69,7 @@ def test_a_csv_comes_back_labelled_with_its_rows_and_columns(page, tmp_path):
         page.get_by_role("link", name="Download mine-labelled.csv").click()
     lines = download.value.path().read_text("utf-8").replace("\r\n", "\n")
     assert lines.startswith('id,text,predicted_label,score,truncated\n1,"great, ""moving""\nfilm",')
+    assert lines.split("\n")[2].endswith(",False")  # as scripts/model-inference.py spells it
     assert "\n2,,,,\n3,dull," in lines
     assert lines.endswith("\n4,<br />,,,\n")
     assert page.inner_text("#file-state").startswith("4 rows, 2 without")
@@ -85,6 +86,14 @@ def test_one_unreadable_cell_costs_no_other_row_its_label(page, tmp_path):
     assert lines[0] == "\ufefftext,predicted_label,score,truncated"
     assert [line.count(",,,") for line in lines[1:-1]] == [0, 1, 1, 0]
     assert page.inner_text("#file-state").startswith("4 rows, 2 without")
+
+
+def test_a_key_that_no_browser_can_send_is_a_wrong_one(page):
+    page.evaluate("key = 'ключ'")
+    page.get_by_role("button", name="praise").click()
+    page.wait_for_selector("#problem:visible")
+    assert page.inner_text("#problem") == "That key is not the right one."
+    assert page.is_visible("#key")
 
 
 def test_an_earlier_answer_does_not_replace_a_later_one(page):

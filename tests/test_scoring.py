@@ -149,6 +149,13 @@ def test_rows_without_a_text_come_first_and_parquet_has_labels_all_the_same(
     assert labels.notna().tolist() == [False, False, False, True]
 
 
+@pytest.mark.parametrize("target", ["csv", "parquet"])
+def test_a_table_without_rows_names_its_columns_all_the_same(classifier, tmp_path, target):
+    (tmp_path / "in.jsonl").write_text("")
+    assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out.{target}") == (0, 0)
+    assert list(read(tmp_path / f"out.{target}")) == ["predicted_label", "score", "truncated"]
+
+
 def test_parquet_keeps_the_types_of_its_columns(classifier, tmp_path):
     frame = pd.DataFrame(
         {"text": TEXTS, "when": pd.Timestamp("2026-01-01"), "n": pd.array([1, None, 3, 4], "Int64")}

@@ -285,10 +285,23 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(engine, client):
     answer = client.post("/predict", json={"inputs": "great " * 300})
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "3"
-    assert answer.is_json
+    assert answer.json["message"] == "Too much is waiting already."
     gate.open()
     first.result(30)
     assert client.post("/predict", json={"inputs": "great"}).status_code == 200
+
+
+def test_a_service_that_starts_or_stops_says_so(classifier, exported):
+    engine = Engine(classifier, Metrics())
+    client = create_app(engine, check_manifest(exported)).test_client()
+    answers = [client.post("/predict", json={"inputs": "great"})]
+    engine.start()
+    engine.close()
+    answers.append(client.post("/predict", json={"inputs": "great"}))
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert [answer.json["message"] for answer in answers] == [
+        "The model is not ready yet.", "It is stopping.",
+    ]  # fmt: skip
 
 
 def test_on_a_slow_processor_the_load_is_what_the_queue_lets_in(engine):

@@ -27,7 +27,7 @@ BEST_EPOCH = "The epoch was chosen by validation accuracy; the test chose nothin
 LAST_EPOCH = """\
 The last epoch is kept. (When that became the rule validation hardly told, and the test scores of
 three trainings on IMDB, whose epochs validation had chosen, were known.)
-No setting was chosen by comparing test scores"""
+No two settings were compared by their test scores"""
 BESIDE = "\nIt has learnt from reviews without labels, too: [how](#how-it-was-made)."
 # What else the steps of the research are to be read with, by words of theirs.
 NOTES = {
@@ -36,7 +36,8 @@ NOTES = {
     "taught by . x (mpnet|teacher)": "The teacher, mpnet, is all-mpnet-base-v2 (Apache 2.0), "
     "fine-tuned on these labels and no others.",
     "taught_by_three": "Three teachers were tried because the test score of a student of one was "
-    "below our goal; and when this step was chosen, with its seed, its test score was known.",
+    "below our goal; and when this step was chosen, with its seed, its test score was known. So it "
+    "may be a little flattering.",
 }
 
 CARD = """

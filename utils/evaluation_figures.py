@@ -26,7 +26,7 @@ def reliability_diagram(result: dict) -> Figure:
         axes.set_title(f"{which}: off by {error['value']:.1%} in the mean", fontsize=11)
         axes.set(xlim=(0.48, 1.02), ylim=(0, 1.02))
         axes.yaxis.set_major_formatter(PERCENT)
-        below.bar(sure, [part["reviews"] for part in bins], width=0.025, color="#BBBBBB")
+        below.bar(sure, [part["reviews"] for part in bins], width=0.016, color="#BBBBBB")
         below.set(xlabel="probability of the answer", yscale="log")
         below.xaxis.set_major_formatter(PERCENT)
         below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -131,13 +131,13 @@ def flips_without_words(flips: dict[str, dict]) -> Figure:
     """How many answers change when the words that push most, or others, are removed."""
     figure, axes = plt.subplots(figsize=(7, 3.4))
     counts = [int(count) for count in flips]
-    for name, hue, words in (
-        ("strongest", OURS, "by integrated gradients"),
-        ("TF-IDF", GREY, "by TF-IDF's weights"),
-        ("random", "#333333", "random words"),
+    for name, hue, words, shift in (
+        ("strongest", OURS, "by integrated gradients", -0.1),
+        ("TF-IDF", GREY, "by TF-IDF's weights", 0),
+        ("random", "#333333", "random words", 0.1),
     ):
         rows = [part[name] for part in flips.values()]
-        points(axes, np.array(counts), rows, hue, "-")
+        points(axes, np.array(counts) + shift, rows, hue, "-")
         axes.annotate(words, (counts[-1], rows[-1]["share"]), xytext=(10, 0), va="center",
                       textcoords="offset points", color=hue)  # fmt: skip
     last = flips[str(counts[-1])]

@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from utils import InputError
-from utils.settings import Settings, resolve_path
+from utils.settings import ROOT, Settings, resolve_path
 
 # Which notebook makes which result: named when the result is missing.
 MADE_BY = {
@@ -31,8 +31,17 @@ class Run:
 
     @classmethod
     def of(cls, settings: Settings, dataset: str) -> "Run":
-        """The run of a data set and the chosen backbone."""
+        """The run of a data set and the chosen backbone.
+
+        A backbone that is given as a path has a hash of it in the name: another folder may be
+        called the same.
+        """
         backbone = Path(settings.backbone).name
+        if backbone != settings.backbone:
+            place = resolve_path(settings.backbone).resolve()
+            if place.is_relative_to(ROOT):
+                place = place.relative_to(ROOT)  # the same in each clone
+            backbone += "-" + hashlib.sha256(place.as_posix().encode()).hexdigest()[:6]
         return cls(resolve_path(settings.artifacts) / f"{dataset}-{backbone}")
 
     @property

@@ -124,6 +124,8 @@ def read_frame(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise InputError(f"{_bad_line(path)} is not UTF-8: save the file as UTF-8.") from error
     except Exception as error:  # pandas and pyarrow raise many kinds
+        if getattr(error, "errno", None):  # the disk's, and no word about the content
+            raise InputError(f"{path.name} cannot be read: {error.strerror}.") from error
         raise InputError(
             f"{path.name} cannot be read ({str(error)[:200]}): it may be cut short; get it again."
         ) from error

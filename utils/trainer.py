@@ -179,7 +179,8 @@ def make_trainer(
 ) -> Trainer:
     """The Trainer of a recipe; its folder, named by the fingerprint, gets a checkpoint an epoch.
 
-    Of several processes, as torchrun starts them, each takes its share of every batch. Raises
+    Of several processes, as torchrun starts them, each takes its share of every batch; a last one
+    that is not full is filled up with the first reviews, as accelerate does. Raises
     InputError where they cannot share it evenly.
     """
     if recipe.batch_size % processes():

@@ -98,6 +98,13 @@ def growth_figure(result: dict) -> Figure:
     right.set_xticks(lengths)
     minutes = 3600 * 3 * imdb_seconds(result, "training") / 60
     left.set_title(f"3,600 reviews: about {minutes:.0f} minutes of training", loc="left")
-    low, high = (result["seconds_a_review"]["training"][str(n)] for n in (128, 512))
-    right.set_title(f"Four times the tokens: {high / low:.1f} times the cost", loc="left")
+    training, predicting = (
+        result["seconds_a_review"][name]["512"] / result["seconds_a_review"][name]["128"]
+        for name in ("training", "predicting")
+    )
+    right.set_title(
+        f"512 tokens against 128: {training:.1f} times the cost to train,\n"
+        f"{predicting:.1f} times to predict",
+        loc="left",
+    )
     return figure

@@ -93,7 +93,7 @@ def table(result: dict) -> str:
         "",
         f"Of a review's {whole:.1f} ms on one thread, tokenising takes {tokenising:.2f} and "
         f"reading {milliseconds['reading']:.3f}. Where "
-        f"predicting is {whole / tokenising - 1:.0f} times as fast, as on a GPU, tokenising takes "
+        f"predicting is {whole / tokenising - 1:.0f} times as fast, tokenising takes "
         "as long as it.",
         "",
     ]

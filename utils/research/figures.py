@@ -15,7 +15,7 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
     A hollow mark is of one seed alone. `references` are what others report on the same test.
     """
     rows = [row for row in rows if row["test"]]
-    figure, axes = plt.subplots(figsize=(8, 0.45 * len(rows) + 1.4))
+    figure, axes = plt.subplots(figsize=(8, 0.38 * len(rows) + 1.6))
     for place, row in enumerate(reversed(rows)):
         test = row["test"]
         hue = GREY if row["rung"] in (BASELINE_RUNG, TEACHERS_RUNG) else OURS
@@ -23,9 +23,8 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
         axes.plot(test["values"], [place] * test["seeds"], "|", color=hue, ms=9)
         face = hue if test["seeds"] > 1 else "white"
         axes.plot(test["mean"], place, "o", color=hue, mfc=face, ms=6)
-        axes.annotate(f"{test['mean']:.2%}", (test["mean"], place), xytext=(0, 7),
-                      textcoords="offset points", ha="center", fontsize=9, color=hue,
-                      bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
+        axes.text(1.02, place, f"{test['mean']:.2%}", color=hue, va="center",
+                  transform=axes.get_yaxis_transform())  # fmt: skip
     for number, (name, value) in enumerate(references.items()):
         style = ("--", ":")[number % 2]
         axes.axvline(value, color="#555555", ls=style, lw=1, label=name, zorder=0)

@@ -43,7 +43,7 @@ TITLES = {  # of what may be scored
     "taught_few": f"taught by MPNet, {FIRST_REVIEWS:,} reviews",
     "taught_few_gold": "… and by the labels again",
     "taught": "pretrained further, taught by MPNet",
-    "taught_by_three": "pretrained further, taught by 3 MPNet",
+    "taught_by_three": "pretrained further, taught by 3 MPNets",
     "taught_by_three_then_512": "… and with 512 tokens",
     "teacher": "MPNet, five times as large",
 }

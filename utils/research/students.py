@@ -40,7 +40,8 @@ def farther(step: str, other: str, on_gpu: bool = False, run: str = "imdb-minilm
     pairs = read(FOLDER / "gpu", step) if on_gpu else results_of(step, run, "seed42")
     pairs += results_of(other, run, "seed42")
     own, others = (np.array(found["against_teachers"]["divergences"]) for found in pairs)
-    return f"`{step}` less `{other}`: {_less(own, others, '+.4f')}"
+    names = f"`{step}` there less `{other}` here" if on_gpu else f"`{step}` less `{other}`"
+    return f"{names}: {_less(own, others, '+.4f')}"
 
 
 def tried_on_gpu(folder: Path = FOLDER / "gpu") -> str:

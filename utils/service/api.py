@@ -49,7 +49,7 @@ def create_app(
     protected = key_check(app)
     refusals = {400: "Not JSON", 413: f"A body over {MAX_BODY:,} bytes", 415: "Not sent as JSON",
                 429: "Too many requests at once", 500: "Our mistake",
-                503: "The queue is full, or the service stops", 504: "Too late"}  # fmt: skip
+                503: "A full queue, or it starts or stops", 504: "Too late"}  # fmt: skip
 
     @contextmanager
     def a_slot() -> Iterator[float]:
@@ -62,7 +62,7 @@ def create_app(
             yield deadline
         except Overloaded as error:
             headers = {"Retry-After": str(error.retry_after)}
-            raise HTTPError(503, "Too much is waiting already.", headers=headers) from error
+            raise HTTPError(503, str(error), headers=headers) from error
         except DeadlinePassed as error:
             raise HTTPError(504, f"No answer within {deadline_seconds:g} s.") from error
         finally:

@@ -16,10 +16,10 @@ WAIT_SECONDS = 0.005  # for company, before an idle worker begins
 
 
 class Overloaded(Exception):
-    """More work waits than is allowed; `retry_after` is in whole seconds."""
+    """No work is taken now; the message says why, `retry_after` is in whole seconds."""
 
-    def __init__(self, retry_after: int):
-        super().__init__(f"try again in {retry_after} s")
+    def __init__(self, why: str, retry_after: int):
+        super().__init__(why)
         self.retry_after = retry_after
 
 
@@ -95,7 +95,8 @@ class Engine:
     def predict(self, ids: list[list[int]], deadline: float) -> list[Future]:
         """Futures of each text's class probabilities, shape (classes,).
 
-        Raises Overloaded where too much waits already; then none of the texts is taken.
+        Raises Overloaded where too much waits already, before the warm-up has ended, and after
+        `close`; then none of the texts is taken.
         """
         return self._add([Job(len(row), deadline, ids=row) for row in ids])
 
@@ -106,14 +107,15 @@ class Engine:
     def _add(self, jobs: list[Job]) -> list[Future]:
         with self._changed:
             if not self.ready:
-                raise Overloaded(1)
+                raise Overloaded("The model is not ready yet.", 1)
             self._drop()
             seconds = sum(job.tokens for job in self._waiting) / self._tokens_per_second
             more = sum(job.tokens for job in jobs) / self._tokens_per_second
             # One request is taken however long it is, as long as nothing else waits.
             if self.closing or (self._waiting and seconds + more > QUEUE_SECONDS):
                 self.metrics.refused.inc()
-                raise Overloaded(max(1, math.ceil(seconds)))
+                why = "It is stopping." if self.closing else "Too much is waiting already."
+                raise Overloaded(why, max(1, math.ceil(seconds)))
             self._waiting += jobs
             self._changed.notify()
         return [job.future for job in jobs]

@@ -15,6 +15,7 @@ let turn = 0; // the latest review asked for: an earlier answer must not replace
 
 /** Ask the service; where it is busy, wait as long as it says and ask again. */
 async function ask(path, inputs, tries = 8) {
+  if (/[^\x20-\x7e]/.test(key)) return askForKey(); // fetch would refuse to send it
   const headers = { "Content-Type": "application/json" };
   if (key) headers.Authorization = `Bearer ${key}`;
   const options = inputs === undefined
@@ -30,11 +31,7 @@ async function ask(path, inputs, tries = 8) {
     await new Promise((done) => setTimeout(done, 1000 * seconds));
     return ask(path, inputs, tries - 1);
   }
-  if (response.status === 401) {
-    $("key-form").hidden = false;
-    $("key").focus();
-    throw new Error(key ? "That key is not the right one." : "Give the key first.");
-  }
+  if (response.status === 401) return askForKey();
   const answer = await response.json();
   if (!response.ok) {
     const reasons = Object.values(answer.detail?.json ?? {}).flat();
@@ -43,6 +40,12 @@ async function ask(path, inputs, tries = 8) {
     });
   }
   return answer;
+}
+
+function askForKey() {
+  $("key-form").hidden = false;
+  $("key").focus();
+  throw new Error(key ? "That key is not the right one." : "Give the key first.");
 }
 
 function complain(error) {
@@ -144,7 +147,7 @@ $("file").addEventListener("change", async () => {
   $("file").value = "";
 });
 
-/** The CSV with three columns more, as scripts/model-inference.py writes them. */
+/** The CSV with the three columns of scripts/model-inference.py; Excel's mark of UTF-8 stays. */
 async function labelled(bytes) {
   let source;
   try {
@@ -205,7 +208,8 @@ async function labelled(bytes) {
   }
   const lines = rows.map((row) => {
     const answer = answers.get(row);
-    return [...row, ...(answer ? [answer.label, answer.score, answer.truncated] : ["", "", ""])];
+    if (!answer) return [...row, "", "", ""];
+    return [...row, answer.label, answer.score, answer.truncated ? "True" : "False"];
   });
   const text = [[...names, ...added], ...lines].map((line) => line.map(quote).join(",")).join("\r\n");
   const mark = new Uint8Array(bytes, 0, Math.min(3, bytes.byteLength)).join() === "239,187,191";
