@@ -339,9 +339,8 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     scored = train(research, "self_taught", None, score=True)
     baseline = Run(scored.with_suffix("")).load("evaluation")["baseline"]
     assert baseline == evaluate_baseline(reviews)["report"]  # fitted on the labels alone
-    assert "| self_taught | 42 |" in students(
-        f"made-up-{tiny_bert.name}-labels100", tmp_path / "made" / "research"
-    )
+    name = Run.of(settings, reviews.name).name
+    assert "| self_taught | 42 |" in students(f"{name}-labels100", scored.parent)
     path = train(research, "self_taught_gold", None, score=True)
     result = json.loads(path.read_text())
     assert len(result["history"]) == 3
@@ -359,7 +358,7 @@ def test_a_student_of_its_own_kind_is_taught_scored_and_says_how(
     assert "1. masked language modelling on 360 reviews" in card
     assert "fine-tuned on 100 labelled reviews" in card
     assert "Not measured" not in card
-    curves = learning_curve(("self_taught_gold",), f"made-up-{tiny_bert.name}", path.parent)
+    curves = learning_curve(("self_taught_gold",), name, path.parent)
     (row,) = curves["self_taught_gold"]
     assert row["labels"] == 100
     assert row["mean"] == result["test"]["metrics"]["accuracy"]["value"]

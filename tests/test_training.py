@@ -28,8 +28,9 @@ def weights_of(run, result):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, backbone, reviews):
-    run = Run(tmp_path_factory.mktemp("run") / "made-up-tiny")
+def trained(tmp_path_factory, tiny_bert, backbone, reviews):
+    artifacts = tmp_path_factory.mktemp("run")
+    run = Run.of(Settings(backbone=str(tiny_bert), artifacts=str(artifacts)), reviews.name)
     return run, fine_tune(
         run, trainer_in(run, backbone, reviews, RECIPE), backbone, reviews, RECIPE
     )
