@@ -175,6 +175,17 @@ class Clients:
         return set(self.outcomes)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can drop new connections")
+def test_nobody_is_connected_after_the_last_accept():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()
+        with socket.create_connection(address):
+            server_module._drop_new_connections(listening)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address, timeout=0.2)
+            listening.accept()[0].close()  # who was connected before
+
+
 def test_sigterm_under_load_loses_nothing_that_was_accepted(
     exported, expected, tmp_path, monkeypatch
 ):
