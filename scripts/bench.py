@@ -30,13 +30,12 @@ from utils.packaged import require_packages
 from utils.results import write, write_json
 from utils.settings import set_up
 
-ROUNDS = 3
+ROUNDS = {"training": 3, "inference": 3, "growth": 3, "tried": 1}  # compiling takes minutes
 TRAINED_ON = {"22M": 48, "66M": 24}  # reviews of a round: three batches
 PREDICTED = 48
 SINGLE = 16
 LENGTHS = (64, 128, 256, 512)
 COUNTS = (250, 1000)  # reviews of IMDB's lengths
-PARTS = ("training", "inference", "growth", "tried")
 
 
 def main() -> None:
@@ -44,24 +43,28 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--part", choices=PARTS, nargs="*", default=PARTS[:3], help="default: the first three"
+        "--part",
+        choices=list(ROUNDS),
+        nargs="*",
+        default=list(ROUNDS)[:3],
+        help="default: the first three",
     )
     parts = parser.parse_args().part
     try:
-        compare(parts)
+        time_parts(parts)
     except InputError as error:
         sys.exit(f"error: {error}")
 
 
-def compare(parts: list[str]) -> None:
+def time_parts(parts: list[str]) -> None:
     """Time these parts, and save and print each as it is finished."""
     reviews = None
     if "inference" in parts:
         require_packages("requirements-bench.txt", "nncf", "openvino")
         reviews = load_reviews(set_up(backbone="minilm"))  # named, for none is asked for
-    if parts != ["training"]:
+    if set(parts) != {"training"}:
         check_manifest(RELEASED)  # before anything is timed
-    about = {"versions": versions(), "why": precision()[1], "rounds": ROUNDS}
+    about = {"versions": versions(), "why": precision()[1]}
     about["busy_before"] = psutil.cpu_percent(3)
     if about["busy_before"] > 10:
         print(f"The processor is {about['busy_before']:.0f}% busy: these timings will be wrong.")
@@ -82,7 +85,7 @@ def compare(parts: list[str]) -> None:
 
 def save(part: str, result: dict, figure=None) -> None:
     """Write the part's JSON and, where there is one, its figure."""
-    write_json(measure.FOLDER / f"{part}.json", result)
+    write_json(measure.FOLDER / f"{part}.json", {**result, "rounds": ROUNDS[part]})
     if figure:
         drawn = figure(result)
         write(measure.FOLDER / f"{part}.png", lambda path: drawn.savefig(path, format="png"))
@@ -93,7 +96,8 @@ def training(size: str, peak: dict[str, float]) -> dict:
     lengths = measure.review_lengths(TRAINED_ON[size])
     ways = measure.trainings()
     rounds = measure.compare(
-        {name: partial(measure.train, size, way, lengths) for name, way in ways.items()}, ROUNDS
+        {name: partial(measure.train, size, way, lengths) for name, way in ways.items()},
+        ROUNDS["training"],
     )
     # A backward pass multiplies twice as much as the forward pass.
     gflop = 3 * measure.forward_gflop(size, lengths)
@@ -122,7 +126,7 @@ def inference(reviews: Reviews, peak: dict[str, float]) -> dict:
         engines.write_copies(copies, reviews.train["text"].tolist()[:100])
         rounds = measure.compare(
             {name: partial(engines.time_engine, name, copies, texts, single)
-             for name in engines.engines()}, ROUNDS
+             for name in engines.engines()}, ROUNDS["inference"]
         )  # fmt: skip
         answers = {
             name: measure.in_fresh_process(
@@ -175,7 +179,7 @@ def growth() -> dict:
         cases["training", name] = partial(measure.train, "22M", way, these)
         texts = engines.random_texts(these)
         cases["predicting", name] = partial(engines.time_engine, ours, RELEASED, texts, texts[:4])
-    rounds = measure.compare(cases, ROUNDS)
+    rounds = measure.compare(cases, ROUNDS["growth"])
     seconds = {
         case: float(np.median([_best(f["seconds"]) for f in found]))
         for case, found in rounds.items()
@@ -213,7 +217,7 @@ def tried() -> dict:
         ),
     }
     rows = {}
-    for name, found in measure.compare(cases, 1).items():  # compiling takes minutes
+    for name, found in measure.compare(cases, ROUNDS["tried"]).items():
         seconds = float(np.median([_best(f["seconds"]) for f in found]))
         rows[name] = {
             "reviews_per_second": len(lengths) / seconds,
@@ -223,7 +227,7 @@ def tried() -> dict:
         name: measure.in_fresh_process(partial(measure.profiled, cases[name]))["shares"]
         for name in ("training", "predicting")
     }
-    return {"rounds": 1, "reviews": len(lengths), "rows": rows, "profiles": profiles}
+    return {"reviews": len(lengths), "rows": rows, "profiles": profiles}
 
 
 def with_ratios(rows: dict[str, dict]) -> dict[str, dict]:

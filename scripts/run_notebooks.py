@@ -64,8 +64,8 @@ def export_settings(settings: Settings) -> None:
         os.environ[name.upper()] = str(value)
 
 
-def closing_words(run: Run, exported: bool) -> str:
-    """A short table of what was found and where to look next; a model that is `exported`, too."""
+def closing_words(run: Run) -> str:
+    """A short table of what was found and where to look next: the model, too, if it is exported."""
     result = run.load("evaluation")
     reports = {"fine-tuned": result["model"], "TF-IDF baseline": result["baseline"]}
     where = os.path.relpath(run.folder)
@@ -75,7 +75,7 @@ def closing_words(run: Run, exported: bool) -> str:
         f"figures     {where}/figures/confusion_matrices.png and others\n"
         f"notebooks   {where}/notebooks/04_evaluation.html and others"
     )
-    if exported:
+    if (run.folder / "model").exists() and run.find("export", model_sha256=result["model_sha256"]):
         words += (
             f"\nmodel       {where}/model/ and its zip; try it:\n"
             f"            .venv/bin/python scripts/model-inference.py --model {where}/model "
@@ -102,8 +102,7 @@ def main() -> None:
         for path in paths:
             run_notebook(path, run)
         if any(path.name.startswith("04_") for path in paths):
-            exported = any(path.name.startswith("05_") for path in paths)
-            print(closing_words(run, exported))
+            print(closing_words(run))
     except InputError as error:
         sys.exit(f"error: {error}")
     except CellExecutionError as error:

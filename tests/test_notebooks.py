@@ -131,9 +131,14 @@ def test_the_closing_words_offer_a_model_only_where_one_was_exported(tmp_path, m
     script = load_script("run_notebooks.py")
     monkeypatch.setattr(script, "table", str)
     run, result = Run(tmp_path / "imdb-minilm"), {"dataset": "IMDB", "seed": 43, "baseline": {}}
-    run.save("evaluation", result | {"model": {"reviews": 300}})
-    assert "imdb-minilm/model" in script.closing_words(run, exported=True)
-    assert "imdb-minilm/model" not in script.closing_words(run, exported=False)
+    run.save("evaluation", result | {"model": {"reviews": 300}, "model_sha256": "of seed 43"})
+    offered = []
+    for of, there in (("of seed 43", False), ("of seed 42", True), ("of seed 43", True)):
+        run.save("export", {"model_sha256": of})  # committed, where the folder is not
+        if there:
+            (run.folder / "model").mkdir(exist_ok=True)
+        offered.append("imdb-minilm/model" in script.closing_words(run))
+    assert offered == [False, False, True]
 
 
 @pytest.mark.slow

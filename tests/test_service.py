@@ -18,7 +18,7 @@ from utils.inference import Classifier
 from utils.manifest import check_manifest
 from utils.service import api, guard, process
 from utils.service.api import create_app
-from utils.service.engine import DeadlinePassed, Engine, Overloaded
+from utils.service.engine import DeadlinePassed, Engine, Unavailable
 from utils.service.guard import KEY, MAX_BODY
 from utils.service.load import engine_alone
 from utils.service.metrics import Metrics
@@ -280,7 +280,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(engine, client):
     gate = Gate(engine)
     engine._tokens_per_second = 100.0
     [first] = engine.predict([[1] * 300], in_a_minute())
-    with pytest.raises(Overloaded):
+    with pytest.raises(Unavailable):
         engine.predict([[1] * 300], in_a_minute())
     answer = client.post("/predict", json={"inputs": "great " * 300})
     assert answer.status_code == 503

@@ -46,7 +46,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict]:
     Empty bins are left out.
     """
     sure, right = _sure_and_right(labels, probabilities)
-    bins = _bins(sure)
+    bins = bins_of(sure)
     return [
         {
             "probability": float(sure[bins == number].mean()),
@@ -87,7 +87,7 @@ def calibration_error(
 
 def _error(sure: np.ndarray, right: np.ndarray, times: np.ndarray | float = 1.0) -> float:
     """The mean over reviews of their bin's gap; each counts as many `times`."""
-    gaps = np.bincount(_bins(sure), weights=times * (sure - right), minlength=BINS)
+    gaps = np.bincount(bins_of(sure), weights=times * (sure - right), minlength=BINS)
     return float(np.abs(gaps).sum() / len(sure))
 
 
@@ -167,5 +167,6 @@ def _sure_and_right(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(positive, 1 - positive), (positive >= 0.5) == np.asarray(labels)
 
 
-def _bins(sure: np.ndarray) -> np.ndarray:
+def bins_of(sure: np.ndarray) -> np.ndarray:
+    """The number of the bin, 0 to BINS - 1, of each answer's probability, 0.5 to 1."""
     return np.minimum(((sure - 0.5) * 2 * BINS).astype(int), BINS - 1)

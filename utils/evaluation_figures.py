@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from utils.calibration import BINS, bins_of
 from utils.evaluation import hits
 from utils.figures import GREY, OURS, PERCENT, points
 
@@ -26,7 +27,9 @@ def reliability_diagram(result: dict) -> Figure:
         axes.set_title(f"{which}: off by {error['value']:.1%} in the mean", fontsize=11)
         axes.set(xlim=(0.48, 1.02), ylim=(0, 1.02))
         axes.yaxis.set_major_formatter(PERCENT)
-        below.bar(sure, [part["reviews"] for part in bins], width=0.016, color="#BBBBBB")
+        middles = 0.5 + (bins_of(sure) + 0.5) / (2 * BINS)
+        counts = [part["reviews"] for part in bins]
+        below.bar(middles, counts, width=0.8 / (2 * BINS), color="#BBBBBB")
         below.set(xlabel="probability of the answer", yscale="log")
         below.xaxis.set_major_formatter(PERCENT)
         below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

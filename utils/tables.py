@@ -221,9 +221,8 @@ def _schema(block: Block, rows: list[dict]) -> pa.Schema:
 
 
 def _columns(block: Block) -> list[str]:
-    if block.schema is not None:
-        return [*block.schema.names, *block.added]
-    return list(dict.fromkeys([*(name for row in block.rows for name in row), *block.added]))
+    known = block.schema.names if block.schema else [name for row in block.rows for name in row]
+    return list(dict.fromkeys([*known, *block.added]))
 
 
 def _readable(value):

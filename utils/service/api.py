@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from utils.attribution import FEW_STEPS, explain
 from utils.hardware import precision
-from utils.service.engine import DeadlinePassed, Engine, Overloaded
+from utils.service.engine import DeadlinePassed, Engine, Unavailable
 from utils.service.guard import MAX_BODY, QuietFlask, guard, key_check
 from utils.service.schemas import (
     MAX_CHARACTERS,
@@ -60,7 +60,7 @@ def create_app(
             raise HTTPError(429, "Too many requests at once.", headers={"Retry-After": "1"})
         try:
             yield deadline
-        except Overloaded as error:
+        except Unavailable as error:
             headers = {"Retry-After": str(error.retry_after)}
             raise HTTPError(503, str(error), headers=headers) from error
         except DeadlinePassed as error:

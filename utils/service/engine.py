@@ -15,7 +15,7 @@ MOST_PADDING = 1.1  # tokens of a batch, padded, to those in its texts
 WAIT_SECONDS = 0.005  # for company, before an idle worker begins
 
 
-class Overloaded(Exception):
+class Unavailable(Exception):
     """No work is taken now; the message says why, `retry_after` is in whole seconds."""
 
     def __init__(self, why: str, retry_after: int):
@@ -95,7 +95,7 @@ class Engine:
     def predict(self, ids: list[list[int]], deadline: float) -> list[Future]:
         """Futures of each text's class probabilities, shape (classes,).
 
-        Raises Overloaded where too much waits already, before the warm-up has ended, and after
+        Raises Unavailable where too much waits already, before the warm-up has ended, and after
         `close`; then none of the texts is taken.
         """
         return self._add([Job(len(row), deadline, ids=row) for row in ids])
@@ -107,7 +107,7 @@ class Engine:
     def _add(self, jobs: list[Job]) -> list[Future]:
         with self._changed:
             if not self.ready:
-                raise Overloaded("The model is not ready yet.", 1)
+                raise Unavailable("The model is not ready yet.", 1)
             self._drop()
             seconds = sum(job.tokens for job in self._waiting) / self._tokens_per_second
             more = sum(job.tokens for job in jobs) / self._tokens_per_second
@@ -115,7 +115,7 @@ class Engine:
             if self.closing or (self._waiting and seconds + more > QUEUE_SECONDS):
                 self.metrics.refused.inc()
                 why = "It is stopping." if self.closing else "Too much is waiting already."
-                raise Overloaded(why, max(1, math.ceil(seconds)))
+                raise Unavailable(why, max(1, math.ceil(seconds)))
             self._waiting += jobs
             self._changed.notify()
         return [job.future for job in jobs]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import httpx
 import numpy as np
 
-from utils.service.engine import Engine, Overloaded
+from utils.service.engine import Engine, Unavailable
 
 # A score may differ from the direct prediction by what bf16 and another batch round off.
 TOLERANCE = 0.05
@@ -73,7 +73,7 @@ def engine_alone(engine: Engine, ids: list[list[int]], waiting: int, seconds: fl
         while len(pending) < waiting:
             try:
                 pending |= set(engine.predict([ids[asked % len(ids)]], time.monotonic() + 60))
-            except Overloaded:  # on a slow processor fewer are let in
+            except Unavailable:  # on a slow processor fewer are let in
                 break
             asked += 1
         found, pending = wait(pending, return_when=FIRST_COMPLETED)
