@@ -3,7 +3,7 @@
 import pytest
 
 from utils.backbone import load_backbone
-from utils.text import clean, excerpt, head_tail, tokenize
+from utils.text import clean, excerpt, head_tail, is_empty, tokenize
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,60 @@ def test_tokens_keep_the_order_of_the_texts_and_the_given_length(tokenizer):
     assert tokens.shortened == [False, True]
     [_, head] = tokenize(tokenizer, ["great plot", "the DULL film end"], 4, tail=False).ids
     assert tokenizer.decode(head) == "[CLS] the dull [SEP]"
+
+
+def test_of_a_very_long_text_both_ends_are_read_and_nothing_else_is_tokenised(tokenizer):
+    """At some 300 bytes for each character, the whole of it would fill the memory."""
+    seen = []
+
+    def spy(texts, **options):
+        seen.extend(texts)
+        return tokenizer(texts, **options)
+
+    spy.cls_token_id, spy.sep_token_id = tokenizer.cls_token_id, tokenizer.sep_token_id
+    text = "great " * 200 + "film " * 10**6 + "dull " * 400
+    found, expected = (tokenize(it, [text]) for it in (spy, tokenizer))
+    assert found.ids == expected.ids
+    assert tokenizer.decode(found.ids[0]).split() == [
+        "[CLS]", *["great"] * 128, *["dull"] * 382, "[SEP]",
+    ]  # fmt: skip
+    assert found.shortened == [True]
+    assert sum(map(len, seen)) < 300_000
+    # so also where what is left is few tokens
+    assert tokenize(tokenizer, ["x" * 10**6]).shortened == [True]
+
+
+def test_many_long_texts_are_tokenised_a_few_at_once(tokenizer):
+    at_once = []
+
+    def spy(texts, **options):
+        at_once.append(sum(map(len, texts)))
+        return tokenizer(texts, **options)
+
+    spy.cls_token_id, spy.sep_token_id = tokenizer.cls_token_id, tokenizer.sep_token_id
+    texts = ["film " * 20_000] * 20
+    assert tokenize(spy, texts).ids == tokenize(tokenizer, texts).ids
+    assert max(at_once) < 500_000
+
+
+def test_a_text_without_a_token_is_empty(tokenizer):
+    """Whatever the tokenizer drops, alone or together."""
+    characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
+    cleaned = [clean(character) for character in characters]
+    ids = tokenizer(cleaned, add_special_tokens=False)["input_ids"]
+    dropped = [character for character, row in zip(characters, ids, strict=True) if not row]
+    assert len(dropped) > 1000
+    assert all(map(is_empty, dropped))
+    assert is_empty(" \u200b\u200d\x07<br />\u0301")
+    assert not any(map(is_empty, ["a", "?", "\u200bno", "👍", "好", "é"]))
+
+
+def test_a_long_run_of_combining_marks_takes_no_time():
+    """Normalising is quadratic in it: half a megabyte would take minutes."""
+    text = clean("a" + "\u0327\u0301" * 200_000 + "b")
+    assert text.endswith("b")
+    assert len(text) < 40
+    assert clean("e\u0301 n\u0303") == "é ñ"
 
 
 def test_no_texts(tokenizer):

@@ -7,7 +7,7 @@ import torch
 
 from utils.hardware import device
 from utils.inference import Classifier, Prediction
-from utils.text import MAX_TOKENS, clean, head_tail
+from utils.text import MAX_TOKENS, head_tail, read_ends
 
 # Of integrated gradients; the completeness error says whether they are enough.
 STEPS = 50
@@ -85,7 +85,7 @@ class Encoded:
     """One text as token ids, shape (1, tokens), with the word that each token belongs to."""
 
     def __init__(self, classifier: Classifier, text: str):
-        self.cleaned = clean(text)
+        self.cleaned, self._left_out = read_ends(text)
         tokenizer = classifier.tokenizer
         encoded = tokenizer(
             self.cleaned, add_special_tokens=False, return_offsets_mapping=True, verbose=False
@@ -99,7 +99,7 @@ class Encoded:
     @property
     def shortened(self) -> bool:
         """Whether the cut took something away."""
-        return len(self.kept) < len(self.offsets)
+        return self._left_out or len(self.kept) < len(self.offsets)
 
     def words(self, pushes: list[float]) -> list[Word]:
         """The text's words, from the push of each token that was kept."""
