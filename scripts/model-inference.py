@@ -7,10 +7,12 @@ Examples:
   python scripts/model-inference.py --input FOLDER --output FOLDER --engine ray
 
 Texts give one line of JSON each: label, score (its probability), and whether the text was too long
-and shortened. Files (.csv, .jsonl, .parquet) keep their rows and columns and get three more:
-predicted_label, score and truncated; rows without a label are named on standard error. Of a folder
-each file gets an output of its name; those that have one already are left alone, so that a run that
-was killed goes on. Ray labels files side by side: pip install -r requirements-ray.txt.
+and shortened. Files keep their rows and columns and get three more: predicted_label, score and
+truncated; rows without a label are named on standard error. Formats: .csv, .tsv, .jsonl or .ndjson
+(an object a line), .json (an array of objects), all of them also with .gz, and .parquet. Of a
+folder, and of those in it, each file gets an output of its name; those that have one already are
+left alone, so that a run that was killed goes on; other files are named. Ray labels files side by
+side: pip install -r requirements-ray.txt.
 """
 
 import argparse
@@ -25,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from transformers.utils.logging import disable_progress_bar
 
 from utils import InputError
-from utils.folders import ENGINES, label_folder
+from utils.folders import ENGINES, Work, label_folder
 from utils.inference import Classifier
-from utils.scoring import label_file
-from utils.settings import ROOT
-from utils.text import clean
+from utils.scoring import Layout, label_file
+from utils.settings import ROOT, separator_of
+from utils.text import is_empty
 
 
 def main() -> None:
@@ -44,6 +46,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="the file or folder to write, for --input")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="for a folder")
     parser.add_argument("--text-column", help="of the input; default: text, else review")
+    parser.add_argument(
+        "--separator", help="of .csv files, one character or 'tab'; default: a comma"
+    )
+    parser.add_argument(
+        "--suffix", default="", help="of the new columns' names, as _2; default: none"
+    )
     arguments = parser.parse_args()
     if bool(arguments.input) != bool(arguments.output):
         parser.error("--input and --output go together")
@@ -52,18 +60,19 @@ def main() -> None:
     folder = arguments.input and arguments.input.is_dir()
     if arguments.engine != "local" and not folder:
         parser.error("--engine is for a folder of files as --input")
-    if arguments.text_column and not arguments.input:
-        parser.error("--text-column is a column of --input")
+    laid_out = arguments.text_column or arguments.separator or arguments.suffix
+    if laid_out and not arguments.input:
+        parser.error("--text-column, --separator and --suffix are of --input")
     disable_progress_bar()
     try:
+        separator = arguments.separator and separator_of(arguments.separator)
+        layout = Layout(arguments.text_column, separator, arguments.suffix)
         if folder:
-            label_files(arguments)
+            label_files(arguments, layout)
             return
         classifier = Classifier.from_folder(arguments.model)
         if arguments.input:
-            rows, unlabelled = label_file(
-                classifier, arguments.input, arguments.output, arguments.text_column
-            )
+            rows, unlabelled = label_file(classifier, arguments.input, arguments.output, layout)
             print(f"{rows - unlabelled:,} of {rows:,} rows labelled.", file=sys.stderr)
         else:
             label_texts(classifier, arguments.texts)
@@ -71,16 +80,15 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-def label_files(arguments: argparse.Namespace) -> None:
+def label_files(arguments: argparse.Namespace, layout: Layout) -> None:
     """Label a folder, and say what became of each file; exits with 1 where one has no output."""
     rows = unlabelled = failed = 0
     started = time.perf_counter()
-    for found in label_folder(
-        arguments.model, arguments.input, arguments.output, arguments.text_column,
-        ENGINES[arguments.engine],
-    ):  # fmt: skip
+    work = Work(arguments.model, arguments.input, arguments.output, layout)
+    for found in label_folder(work, ENGINES[arguments.engine]):
         said = f"{found.rows - found.unlabelled:,} of {found.rows:,} rows labelled"
         said = "labelled before" if found.before else said
+        said = "left out, since its extension is none of those read" if found.left_out else said
         print(f"{found.file}: {found.problem or said}", file=sys.stderr, flush=True)
         rows, unlabelled = rows + found.rows, unlabelled + found.unlabelled
         failed += found.problem is not None
@@ -99,7 +107,7 @@ def label_texts(classifier: Classifier, texts: list[str]) -> None:
         raise InputError("there is no text: give reviews as arguments or on standard input.")
     # An argument that is not UTF-8 arrives as lone surrogates, which no tokenizer takes.
     texts = [text.encode(errors="surrogateescape").decode(errors="replace") for text in texts]
-    if not all(map(clean, texts)):
+    if any(map(is_empty, texts)):
         raise InputError("a text is empty: give a review.")
     for prediction in classifier.predict(texts):
         print(json.dumps(asdict(prediction)))

@@ -1,6 +1,8 @@
 """Files of reviews in, labelled files out."""
 
 import csv
+import gzip
+import io
 import json
 import os
 import shutil
@@ -8,19 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
 from utils import InputError
 from utils.backbone import build_model, load_backbone
 from utils.export import write_model
-from utils.folders import label_folder, local, on_ray
+from utils.folders import Work, label_folder, local, on_ray
 from utils.inference import Classifier
 from utils.manifest import write_manifest
 from utils.model import fold_head
 from utils.packaged import require_packages
-from utils.scoring import label_file
+from utils.scoring import Layout, label_file
 from utils.settings import ROOT
 
 TEXTS = ["great film", "the dull story " * 300, "a poor, weak plot!", "two\nlines, and a comma"]
@@ -168,7 +172,7 @@ def test_parquet_keeps_the_types_of_its_columns(classifier, tmp_path):
 
 def test_another_column_can_hold_the_texts(classifier, tmp_path):
     save(pd.DataFrame({"text": ["x"], "body": ["great film"]}), tmp_path / "in.csv")
-    label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv", "body")
+    label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv", Layout("body"))
     label = classifier.predict(["great film"])[0].label
     assert read(tmp_path / "out.csv")["predicted_label"].tolist() == [label]
 
@@ -184,7 +188,7 @@ def test_a_first_row_without_a_text_keeps_no_other_from_its_label(classifier, tm
 
 CASES = {
     "none.csv": (None, "does not exist"),
-    "in.xlsx": (b"PK", r"give a \.csv, \.jsonl or \.parquet file"),
+    "in.xlsx": (b"PK", r"give a file of \.csv, \.tsv, \.jsonl, \.ndjson, \.json, \.parquet"),
     "other.csv": (b"a,b\n1,2\n", r"no column text or review, but a, b: .*--text-column"),
     "twice.csv": (b"text,text\n1,2\n", "name the columns, each once"),
     "empty.csv": (b"", "name the columns"),
@@ -194,6 +198,16 @@ CASES = {
     "quote.csv": (b'id,text\n1,"a "great" film"\n', "row in line 2: .* is written twice"),
     "cut.csv": (b'id,text\n1,"great film\n2,dull\n', "row in line 2: unexpected end of data"),
     "cut.parquet": (b"PAR1 cut short", "cannot be read as parquet"),
+    "semicolon.csv": (b"id;text\n1;fine\n", r"is it separated by ';'\? .*--separator ';'"),
+    "pipes.csv": (b"text|id\na, b|1\n", r"is it separated by '\|'"),
+    "commas.tsv": (b"id,text\n1,fine\n", "is it separated by ','"),
+    "array.json": (b'[{"text": "fine"}, {"te', "begins as a JSON array, and cannot be parsed"),
+    "columns.json": (b'{"text": {"0": "fine"}}', "none of its 1 rows has a text"),
+    "texts.json": (b'["fine", "dull"]', "none of its 2 rows has a text"),
+    "nothing.csv": (b"text\n\xe2\x80\x8b\n", "none of its 1 rows has a text"),
+    "cut.csv.gz": (gzip.compress(b"text\nfine\n" * 99)[:-20], "is no whole gzip file"),
+    "text.csv.gz": (b"text\nfine\n", "is no whole gzip file"),
+    "in.parquet.gz": (b"", "give a file of"),
 }
 
 
@@ -209,6 +223,126 @@ def test_a_file_that_cannot_be_labelled_is_refused_and_nothing_is_written(
         label_file(classifier, tmp_path / name, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "from before"
     assert {path.name for path in tmp_path.iterdir()} <= {name, "out.csv"}
+
+
+def test_a_column_of_bytes_is_a_wrong_column_and_named_once(classifier, tmp_path, capsys):
+    pd.DataFrame({"text": [b"fine", b"dull"]}).to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="column 'text' holds binary, no texts"):
+        label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert "row 1" not in capsys.readouterr().err
+
+
+WRAPPED = {
+    "a.tsv": b"id\ttext\n007\tgreat, film\n",
+    "a.csv.gz": gzip.compress(b'id,text\n007,"great, film"\n'),
+    "a.ndjson": b'{"id": "007", "text": "great, film"}\n',
+    "a.json": b'[{"id": "007", "text": "great, film"}]\n',
+    "a.json.gz": gzip.compress(b'\n [{"id": "007", "text": "great, film"}]'),
+    "lines.json": b'{"id": "007", "text": "great, film"}\n',
+    "array.jsonl": b'[{"id": "007", "text": "great, film"}]',
+    "a.TSV.GZ": gzip.compress(b"id\ttext\n007\tgreat, film\n"),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_the_same_table_in_another_wrapping_is_labelled_and_keeps_it(classifier, tmp_path, name):
+    (tmp_path / name).write_bytes(WRAPPED[name])
+    target = tmp_path / f"out-{name}"
+    assert label_file(classifier, tmp_path / name, target) == (1, 0)
+    content = target.read_bytes()
+    if name.lower().endswith(".gz"):
+        content = gzip.decompress(content)
+    text = content.decode()
+    if ".json" in name or "ndjson" in name:
+        row = json.loads(text)
+        row = row[0] if name.lower().removesuffix(".gz").endswith(".json") else row
+    else:
+        row = next(
+            csv.DictReader(io.StringIO(text), delimiter="\t" if "tsv" in name.lower() else ",")
+        )
+    assert row["id"] == "007"
+    assert row["text"] == "great, film"
+    assert row["predicted_label"] == classifier.predict("great, film")[0].label
+
+
+def test_an_array_of_many_objects_comes_back_as_one(classifier, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tables.BLOCK", 2)
+    (tmp_path / "in.json").write_text(json.dumps([{"text": text} for text in [*TEXTS, "dull"]]))
+    assert label_file(classifier, tmp_path / "in.json", tmp_path / "out.json") == (5, 0)
+    assert [row["text"] for row in json.loads((tmp_path / "out.json").read_text())] == [
+        *TEXTS,
+        "dull",
+    ]
+
+
+def test_another_separator_is_read_and_written(classifier, tmp_path):
+    (tmp_path / "in.csv").write_text("id;text\n1;great, film\n2;dull;plot\n")
+    found = label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv", Layout(separator=";"))
+    assert found == (2, 1)
+    header, *rows = (tmp_path / "out.csv").read_text().splitlines()
+    assert header == "id;text;predicted_label;score;truncated"
+    assert rows[0].startswith("1;great, film;")
+    assert rows[1] == '2;"dull;plot";;;'
+
+
+def test_an_input_that_has_scores_gets_others_beside_them(classifier, tmp_path):
+    (tmp_path / "in.csv").write_text("text,score\ngreat,7\n")
+    label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv", Layout(suffix="_2"))
+    header, row = (tmp_path / "out.csv").read_text().splitlines()
+    assert header == "text,score,predicted_label_2,score_2,truncated_2"
+    assert row.startswith("great,7,")
+
+
+@pytest.mark.parametrize("target", ["csv", "jsonl", "json", "parquet"])
+def test_a_line_that_cannot_be_parsed_keeps_its_place_and_its_raw_text(
+    classifier, tmp_path, target
+):
+    lines = ['{"text": "great film"}', '{"text": "a dull fi', "5", '{"text": "weak"}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out.{target}") == (4, 2)
+    if target == "json":
+        found = pd.DataFrame(json.loads((tmp_path / "out.json").read_text()))
+    else:
+        found = read(tmp_path / f"out.{target}")
+    assert found["text"].tolist() == ["great film", lines[1], "5", "weak"]
+    assert [label in ("POSITIVE", "NEGATIVE") for label in found["predicted_label"]] == [
+        True, False, False, True,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl", "in.tsv", "in.json"])
+def test_a_byte_order_mark_stays_and_is_no_part_of_a_name(classifier, tmp_path, name):
+    """Excel takes a CSV without it for another encoding."""
+    content = {
+        "in.csv": "text,id\ngreat film,é\n",
+        "in.tsv": "text\tid\ngreat film\té\n",
+        "in.jsonl": '{"text": "great film"}\n',
+        "in.json": '[{"text": "great film"}]',
+    }
+    for mark in ("\ufeff", ""):
+        (tmp_path / name).write_text(mark + content[name], encoding="utf-8")
+        target = tmp_path / f"out{Path(name).suffix}"
+        assert label_file(classifier, tmp_path / name, target) == (1, 0)
+        text = target.read_text(encoding="utf-8")
+        assert text.startswith(mark)
+        assert text.count("\ufeff") == len(mark)
+
+
+def test_class_names_in_a_parquet_files_metadata_stay_readable(classifier, tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
+    data = Dataset.from_dict({"text": ["great", "dull"], "label": [1, 0]}, features=features)
+    data.to_parquet(tmp_path / "in.parquet")
+    label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    found = Dataset.from_parquet(str(tmp_path / "out.parquet"), cache_dir=str(tmp_path / "cache"))
+    assert found.features["label"].names == ["neg", "pos"]
+    assert len(found["predicted_label"]) == 2
+
+
+def test_texts_without_a_token_are_empty(classifier, tmp_path, capsys):
+    rows = pd.DataFrame({"text": ["\u200b\u200d", "\x07", "\u0301", "a moving film"]})
+    save(rows, tmp_path / "in.jsonl")
+    assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.jsonl") == (4, 3)
+    assert capsys.readouterr().err.count("its 'text' is empty") == 3
 
 
 def test_a_folder_is_no_output(classifier, tmp_path):
@@ -346,8 +480,53 @@ def test_only_files_that_are_not_hidden_are_files_of_reviews(exported, tmp_path)
     (source / "folder.parquet").mkdir(parents=True)  # as Spark writes one
     (source / "._a.csv").write_bytes(b"\0\5\26\7")  # as macOS leaves one
     (source / "a.csv").write_text("text\ngreat\n")
-    found = list(label_folder(exported, source, tmp_path / "out", None, local))
+    found = list(label_folder(Work(exported, source, tmp_path / "out"), local))
     assert [(one.file, one.problem) for one in found] == [("a.csv", None)]
+
+
+def test_subfolders_are_mirrored_and_what_is_not_labelled_is_named(exported, tmp_path):
+    source = tmp_path / "in"
+    (source / "sub" / "deeper").mkdir(parents=True)
+    (source / "a.csv").write_text("text\ngreat\n")
+    (source / "sub" / "a.csv").write_text("text\ndull\n")
+    (source / "sub" / "deeper" / "b.tsv").write_text("text\tid\ndull\t1\n")
+    (source / "notes.txt").write_text("no reviews\n")
+    (source / "sub" / "sheet.xlsx").write_bytes(b"PK")
+    (source / "elsewhere").symlink_to(tmp_path)
+
+    def labelled() -> dict:
+        # The outputs are in the folder of the inputs, and are none of them.
+        found = label_folder(Work(exported, source, source / "out"), local)
+        return {one.file: (one.rows, one.before, one.left_out, one.problem) for one in found}
+
+    left_out = (0, False, True, None)
+    names = ["elsewhere", "notes.txt", "sub/sheet.xlsx"]
+    first = labelled()
+    assert first == dict.fromkeys(names, left_out) | dict.fromkeys(
+        ["a.csv", "sub/a.csv", "sub/deeper/b.tsv"], (1, False, False, None)
+    )
+    assert (source / "out" / "sub" / "deeper" / "b.tsv").exists()
+    again = labelled()
+    assert again["sub/a.csv"] == (0, True, False, None)
+    assert again.keys() == first.keys()
+
+
+def test_a_file_of_which_no_row_could_be_labelled_is_tried_again(exported, tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "a.csv").write_text("text\n \n\u200b\n", encoding="utf-8")
+    (source / "b.csv").write_text("id;text\n1;great\n")
+    for _ in range(2):
+        run = label_files(exported, source, target)
+        _, said = run.communicate(timeout=120)
+        assert run.returncode == 1
+        assert "a.csv was not labelled: none of its 2 rows" in said
+        assert "is it separated by ';'" in said
+        assert "labelled before" not in said
+        assert [path.name for path in target.iterdir()] == ["labelled-by.json"]
+    run = label_files(exported, source, tmp_path / "other", "--separator", ";")
+    _, said = run.communicate(timeout=120)
+    assert "b.csv: 1 of 1 rows labelled" in said
 
 
 def test_a_link_to_nowhere_keeps_no_other_file_waiting(exported, tmp_path):
@@ -357,7 +536,7 @@ def test_a_link_to_nowhere_keeps_no_other_file_waiting(exported, tmp_path):
     (source / "b.csv").write_text("text\ngreat\n")
 
     def problems() -> list:
-        found = label_folder(exported, source, tmp_path / "out", None, local)
+        found = label_folder(Work(exported, source, tmp_path / "out"), local)
         return [one.problem and one.problem.rsplit("/", 1)[1] for one in found]
 
     assert problems() == ["a.csv does not exist.", None]
@@ -371,13 +550,13 @@ def test_the_onnx_copy_of_a_model_is_refused_for_a_folder_too(exported, files, t
     (model / "model.safetensors").rename(model / "model.onnx")
     write_manifest(model, {})
     with pytest.raises(InputError, match="holds no torch weights"):
-        list(label_folder(model, files, tmp_path / "out", None, local))
+        list(label_folder(Work(model, files, tmp_path / "out"), local))
 
 
 def test_files_of_which_nothing_is_known_do_not_count_as_labelled(exported, files, tmp_path):
     (tmp_path / "part1.jsonl").write_text("mine\n")
     with pytest.raises(InputError, match="of which nothing is known"):
-        list(label_folder(exported, files, tmp_path, None, local))
+        list(label_folder(Work(exported, files, tmp_path), local))
     assert (tmp_path / "part1.jsonl").read_text() == "mine\n"
 
 
@@ -397,7 +576,7 @@ def test_labels_of_another_column_are_not_added_to(exported, files, labelled, tm
     run = label_files(exported, files, target, "--text-column", "id")
     _, said = run.communicate(timeout=120)
     assert run.returncode == 1
-    assert "or of another column: give another folder" in said
+    assert "or of another column" in said
 
 
 def test_another_file_of_the_same_name_does_not_count_as_labelled(exported, tmp_path):
@@ -408,7 +587,7 @@ def test_another_file_of_the_same_name_does_not_count_as_labelled(exported, tmp_
         (source / name).write_text("text\ngreat\n")
 
     def labelled() -> list[tuple]:
-        found = label_folder(exported, source, target, None, local)
+        found = label_folder(Work(exported, source, target), local)
         return [(one.file, one.rows, one.before) for one in found]
 
     assert labelled() == [("a.csv", 1, False), ("b.csv", 1, False)]
@@ -462,8 +641,8 @@ def test_ray_gets_an_actor_for_each_of_its_processors(exported, tmp_path, monkey
         ray.data, "ActorPoolStrategy", lambda size: sizes.append(size) or strategy(size=1)
     )
     for count in (2, 5):
-        pairs = [(tmp_path / f"{n}.csv", tmp_path / "out" / f"{n}.csv") for n in range(count)]
-        found = list(on_ray(exported, pairs, None))
+        work = Work(exported, tmp_path, tmp_path / "out")
+        found = list(on_ray(work, [f"{number}.csv" for number in range(count)]))
         assert all("does not exist" in one.problem for one in found)
     ray.shutdown()
     assert sizes == [2, 3]

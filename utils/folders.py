@@ -1,8 +1,9 @@
 """A folder of files of reviews, labelled: each file whole and once, on one engine or another."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from utils import InputError
@@ -10,9 +11,9 @@ from utils.inference import Classifier
 from utils.manifest import weights_sha256
 from utils.packaged import require_packages
 from utils.results import sha256, write_json
-from utils.scoring import label_file
+from utils.scoring import USUAL, Layout, label_file
 from utils.settings import ROOT
-from utils.tables import READERS
+from utils.tables import FORMATS, table_format
 
 MODEL = "labelled-by.json"  # in the output folder: what its labels are by, and of
 
@@ -21,7 +22,8 @@ MODEL = "labelled-by.json"  # in the output folder: what its labels are by, and 
 class Labelled:
     """What became of one file; `problem` says why it has no output.
 
-    One that was labelled `before`, by an earlier run, has no rows in this one.
+    One that was labelled `before`, by an earlier run, has no rows in this one; one that was
+    `left_out` is of no format that is labelled.
     """
 
     file: str
@@ -29,59 +31,82 @@ class Labelled:
     unlabelled: int = 0
     problem: str | None = None
     before: bool = False
+    left_out: bool = False
 
 
-Engine = Callable[[Path, list[tuple[Path, Path]], str | None], Iterable[Labelled]]
+@dataclass(frozen=True)
+class Work:
+    """Files of one folder to be labelled by a model, into another folder."""
+
+    model: Path
+    source: Path
+    target: Path
+    layout: Layout = USUAL
 
 
-def label_folder(
-    model: Path, source: Path, target: Path, text_column: str | None, engine: Engine
-) -> Iterator[Labelled]:
-    """Label each file of reviews in `source` that has no output in `target` yet, and say how.
+Engine = Callable[[Work, list[str]], Iterable[Labelled]]
 
-    Outputs have the files' names. Each is written whole or not at all, so a run that was killed
-    goes on with what is missing. Raises InputError where there is nothing to read, or where
-    `target` holds labels by another model, of another column, or of another file of one's name.
+
+def label_folder(work: Work, engine: Engine) -> Iterator[Labelled]:
+    """Label each file of reviews in the source that has no output in the target yet, and say how.
+
+    Outputs have the files' names, and lie in subfolders as they do. Each is written whole or not at
+    all, so a run that was killed goes on with what is missing. What is of another format is named.
+    Raises InputError where there is nothing to read, or where the target holds labels by another
+    model, of another layout, or of another file of one's name.
     """
+    source, target = work.source, work.target
     if not source.is_dir():
         raise InputError(f"{source} is no folder.")
     if target.resolve() == source.resolve():
         raise InputError("The output would take the place of the input: give another folder.")
-    files = sorted(path for path in source.iterdir() if _is_of_reviews(path))
-    if not files:
-        raise InputError(f"{source} holds no {', '.join(READERS)} file.")
-    weights = weights_sha256(model)
-    _claim(target, {"model_sha256": weights, "text_column": text_column}, files)
-    pairs = [(path, target / path.name) for path in files]
-    missing = [pair for pair in pairs if not pair[1].exists()]
-    done = {path.name for path in files} - {path.name for path, _ in missing}
-    yield from (Labelled(name, before=True) for name in sorted(done))
-    yield from engine(model, missing, text_column)
+    found = sorted(_visible_files(source, target.resolve()))
+    names = [path.relative_to(source).as_posix() for path in found if table_format(path)]
+    if not names:
+        raise InputError(f"{source} holds no file of {FORMATS}.")
+    _claim(work, names)
+    for path in found:
+        if not table_format(path):
+            yield Labelled(path.relative_to(source).as_posix(), left_out=True)
+    missing = [name for name in names if not (target / name).exists()]
+    yield from (Labelled(name, before=True) for name in names if name not in missing)
+    yield from engine(work, missing)
 
 
-def _is_of_reviews(path: Path) -> bool:
-    """Whether it is a file to be labelled; hidden ones are not, such as those macOS leaves."""
-    hidden = path.name.startswith(".")
-    return path.suffix.lower() in READERS and not hidden and not path.is_dir()
+def _visible_files(source: Path, target: Path) -> Iterator[Path]:
+    """The files in a folder and those below it, but not in `target`.
+
+    Hidden ones are left out, such as those that macOS leaves. Links to folders are not followed.
+    """
+
+    def stop(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+    for folder, inner, files in os.walk(source, onerror=stop):
+        links = [name for name in inner if (Path(folder) / name).is_symlink()]
+        inner[:] = [name for name in inner if name not in links and not name.startswith(".")
+                    and (Path(folder) / name).resolve() != target]  # fmt: skip
+        yield from (Path(folder) / name for name in [*files, *links] if not name.startswith("."))
 
 
-def _claim(target: Path, about: dict, files: list[Path]) -> None:
-    """Write down whose labels `target` holds, and of which files; or check that it is the same."""
-    path = target / MODEL
+def _claim(work: Work, names: list[str]) -> None:
+    """Write down whose labels the target holds, of which files; or check that it is the same."""
+    about = {"model_sha256": weights_sha256(work.model), **asdict(work.layout)}
+    target, path = work.target, work.target / MODEL
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file: for a folder of files give a folder.")
-    inputs, known = {file.name: _sha256_if_readable(file) for file in files}, {}
+    inputs, known = {name: _sha256_if_readable(work.source / name) for name in names}, {}
     if path.exists():
-        saved = {"text_column": None} | json.loads(path.read_text())
+        saved = asdict(USUAL) | json.loads(path.read_text(encoding="utf-8"))
         known = saved.pop("inputs", inputs)
         if saved != about:
-            raise InputError(f"{target} holds labels by another model, or of another column: give "
-                             "another folder.")  # fmt: skip
+            raise InputError(f"{target} holds labels by another model, or of another column, "
+                             "separator or suffix: give another folder.")  # fmt: skip
         for name, found in inputs.items():
             if known.get(name) != found and (target / name).exists():
                 raise InputError(f"{target / name} holds the labels of another file: delete it to "
                                  "label this one, or give another folder.")  # fmt: skip
-    elif target.exists() and any(file.suffix.lower() in READERS for file in target.iterdir()):
+    elif any(table_format(file) for file in target.rglob("*") if not file.is_dir()):
         raise InputError(f"{target} holds files already, of which nothing is known: give another "
                          "folder.")  # fmt: skip
     if known != known | inputs:
@@ -98,33 +123,27 @@ def _sha256_if_readable(file: Path) -> str | None:
 class FileLabeller:
     """The model, loaded once, for any number of files."""
 
-    def __init__(self, model: Path, text_column: str | None):
-        self.classifier, self.text_column = Classifier.from_folder(model), text_column
+    def __init__(self, work: Work):
+        self.work, self.classifier = work, Classifier.from_folder(work.model)
 
-    def label(self, source: Path, target: Path) -> Labelled:
+    def label(self, name: str) -> Labelled:
         """Label one file; one that cannot be read has a problem, and keeps no other waiting."""
+        source, target = self.work.source / name, self.work.target / name
         try:
-            rows, unlabelled = label_file(self.classifier, source, target, self.text_column)
+            rows, unlabelled = label_file(self.classifier, source, target, self.work.layout)
         except InputError as error:
-            return Labelled(source.name, problem=str(error))
-        return Labelled(source.name, rows, unlabelled)
+            return Labelled(name, problem=str(error))
+        return Labelled(name, rows, unlabelled)
 
 
-def local(
-    model: Path, pairs: list[tuple[Path, Path]], text_column: str | None
-) -> Iterator[Labelled]:
+def local(work: Work, names: list[str]) -> Iterator[Labelled]:
     """One file after another, in this process."""
-    labeller = FileLabeller(model, text_column) if pairs else None
-    for source, target in pairs:
-        yield labeller.label(source, target)
+    labeller = FileLabeller(work) if names else None
+    for name in names:
+        yield labeller.label(name)
 
 
-def on_ray(
-    model: Path,
-    pairs: list[tuple[Path, Path]],
-    text_column: str | None,
-    actors: int | None = None,
-) -> Iterator[Labelled]:
+def on_ray(work: Work, names: list[str], actors: int | None = None) -> Iterator[Labelled]:
     """Files spread over actors of Ray Data, each of which loads the model once.
 
     There is one for each processor that Ray has, unless their number is given. Raises InputError
@@ -135,22 +154,18 @@ def on_ray(
 
     class Actor:
         def __init__(self):
-            self.labeller = FileLabeller(model, text_column)
+            self.labeller = FileLabeller(work)
 
         def __call__(self, batch: dict) -> dict:
-            found = [
-                self.labeller.label(Path(source), Path(target))
-                for source, target in zip(batch["source"], batch["target"], strict=True)
-            ]
+            found = [self.labeller.label(str(name)) for name in batch["name"]]
             return {name: [getattr(one, name) for one in found]
                     for name in Labelled.__dataclass_fields__}  # fmt: skip
 
-    if not pairs:
+    if not names:
         return
     # Actors work in folders of their own.
-    model = model.resolve()
-    items = [{"source": str(source.resolve()), "target": str(target.resolve())}
-             for source, target in pairs]  # fmt: skip
+    work = Work(*(path.resolve() for path in (work.model, work.source, work.target)), work.layout)
+    items = [{"name": name} for name in names]
     start_ray()
     actors = actors or max(1, min(len(items), int(ray.cluster_resources().get("CPU", 1))))
     rows = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(

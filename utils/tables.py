@@ -1,21 +1,28 @@
-"""Tables in files, read and written a block of rows at a time: CSV, JSONL and parquet."""
+"""Tables in files, read and written a block of rows at a time: CSV, JSON and parquet."""
 
 import codecs
 import csv
+import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from utils import InputError
+from utils.text import is_unicode
 
 BLOCK = 1024  # rows held in memory at a time
+BLOCK_BYTES = 2**25  # of their lines, where these are long
 csv.field_size_limit(2**27)  # characters; the default refuses long texts
+SEPARATORS = ";\t|,"
+GZ = ".gz"  # any of the formats made of text may be packed
 
 
 def _keep_bytes(error: UnicodeEncodeError) -> tuple[bytes, int]:
@@ -30,56 +37,116 @@ codecs.register_error("keep_bytes", _keep_bytes)
 
 @dataclass
 class Block:
-    """Some rows of a table."""
+    """Some rows of a table.
+
+    One that is no JSON object is empty, with its raw text in `unparsed`, by its position.
+    """
 
     rows: list[dict] = field(default_factory=list)
     problems: dict[int, str] = field(default_factory=dict)  # position in `rows`: what is wrong
+    unparsed: dict[int, str] = field(default_factory=dict)
     share: float = 1.0  # of the file, read so far
     schema: pa.Schema | None = None  # of all rows, where the file tells it
     added: dict[str, pa.DataType] = field(default_factory=dict)  # columns that the file has not
+    mark: bool = False  # the file begins with a byte-order mark, as Excel's CSV in UTF-8 does
 
 
-def read_table(path: Path) -> Iterator[Block]:
-    """The blocks of a .csv, .jsonl or .parquet file, at least one.
+def table_format(path: Path) -> str | None:
+    """The extension that tells a table's format, without .gz; None where it is of no such file."""
+    name = path.name.lower()
+    suffix = Path(name.removesuffix(GZ)).suffix
+    packed_parquet = name.endswith(GZ) and suffix == ".parquet"
+    return suffix if suffix in READERS and not packed_parquet else None
 
-    A row that cannot be read keeps its place, with what is wrong in `problems`. Raises InputError
-    where the file has another extension, is missing or cannot be read at all.
+
+def read_table(path: Path, separator: str | None = None) -> Iterator[Block]:
+    """The blocks of a file of one of the formats in READERS, at least one.
+
+    `separator` is that of .csv files, a comma where it is None. A row that cannot be read keeps its
+    place, with what is wrong in `problems`. Raises InputError where the file has another extension,
+    is missing or cannot be read at all.
     """
-    reader = _by_extension(path, READERS)
-    if not path.is_file():
+    suffix = _known_format(path)
+    if not path.exists():
         raise InputError(f"{path} does not exist.")
-    return _readable_blocks(path, reader)
+    options = [_separator(suffix, separator)] if suffix in (".csv", ".tsv") else []
+    return _readable_blocks(path, READERS[suffix](path, *options))
 
 
-def _readable_blocks(path: Path, reader: Callable[[Path], Iterator[Block]]) -> Iterator[Block]:
-    """The reader's blocks; where the disk fails, an InputError says that it was in reading."""
+def _readable_blocks(path: Path, blocks: Iterator[Block]) -> Iterator[Block]:
+    """The same blocks; where the disk or the packing fails, an InputError says so."""
     try:
         path.open("rb").close()
-        yield from reader(path)
+        yield from blocks
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path} is no whole gzip file ({error}): get it again.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def write_table(path: Path, name: str) -> AbstractContextManager[Callable[[Block], None]]:
+def write_table(
+    path: Path, name: str, separator: str | None = None
+) -> AbstractContextManager[Callable[[Block], None]]:
     """A context in which blocks are written to `path`, in the format of `name`'s extension.
 
     Raises InputError where a later block has columns that the format cannot add any more.
     """
-    return _by_extension(Path(name), WRITERS)(path)
+    suffix = _known_format(Path(name))
+    if suffix == ".parquet":
+        return _write_parquet(path)
+    packed = name.lower().endswith(GZ)
+    if suffix in (".csv", ".tsv"):
+        return _write_csv(path, packed, _separator(suffix, separator))
+    return _write_json(path, packed, array=suffix == ".json")
 
 
-def _by_extension(path: Path, known: dict) -> Callable:
-    if path.suffix.lower() not in known:
-        raise InputError(f"{path.name}: give a .csv, .jsonl or .parquet file.")
-    return known[path.suffix.lower()]
+def _known_format(path: Path) -> str:
+    suffix = table_format(path)
+    if suffix is None:
+        raise InputError(f"{path.name}: give a file of {FORMATS}.")
+    return suffix
 
 
-def _read_csv(path: Path) -> Iterator[Block]:
+def _separator(suffix: str, wanted: str | None) -> str:
+    return "\t" if suffix == ".tsv" else wanted or ","
+
+
+def separator_hint(columns: list[str]) -> str | None:
+    """A question, where a header is one column whose name holds another separator."""
+    if len(columns) != 1:
+        return None
+    found = next((mark for mark in SEPARATORS if mark in columns[0]), None)
+    said = "'tab'" if found == "\t" else repr(found)
+    return found and (
+        f"it has one column, named {columns[0]!r}: is it separated by {said}? Then say so, by "
+        f"--separator {said} or in training SEPARATOR={said}"
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
+    """A file's bytes, unpacked, and a function that tells which share of it was read."""
+    size = max(1, path.stat().st_size)
+    with path.open("rb") as raw:
+        packed = path.name.lower().endswith(GZ)
+        file = gzip.GzipFile(fileobj=raw) if packed else raw
+        yield file, lambda: raw.tell() / size
+
+
+def _has_mark(file: BinaryIO) -> bool:
+    mark = file.read(3) == codecs.BOM_UTF8
+    file.seek(0)
+    return mark
+
+
+def _read_csv(path: Path, separator: str) -> Iterator[Block]:
     """UTF-8 with a header; every value is a text, as it stands there."""
-    with path.open("rb") as file:
+    with _opened(path) as (file, share):
+        mark = _has_mark(file)
         # Bytes that are no UTF-8 survive as lone surrogates, and are written back as they were.
         text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
-        reader = csv.DictReader(text, strict=True)  # else an open quote swallows the rows after it
+        # strict: else an open quote swallows the rows after it
+        reader = csv.DictReader(text, strict=True, delimiter=separator)
 
         def broken(error: csv.Error) -> InputError:
             line = reader.line_num + 1  # after the last row that could be read
@@ -91,54 +158,76 @@ def _read_csv(path: Path) -> Iterator[Block]:
             columns = reader.fieldnames or []
         except csv.Error as error:
             raise broken(error) from error
-        if len(set(columns)) != len(columns) or not columns:
-            raise InputError(f"{path.name}: its first line must name the columns, each once.")
         if not all(map(is_unicode, columns)):
             raise InputError(f"{path.name}: its first line is not UTF-8: save the file as UTF-8.")
+        if len(set(columns)) != len(columns) or not columns:
+            raise InputError(f"{path.name}: its first line must name the columns, each once.")
+        if hint := separator_hint(columns):
+            raise InputError(f"{path.name}: {hint}.")
 
         def rows():
             try:
                 for row in reader:
                     wrong = None in row or None in row.values()
                     if surplus := row.pop(None, None):  # it stays in the last column
-                        row[columns[-1]] = ",".join([row[columns[-1]], *surplus])
+                        row[columns[-1]] = separator.join([row[columns[-1]], *surplus])
                     yield row, f"not the header's {len(columns)} fields" if wrong else None
             except csv.Error as error:
                 raise broken(error) from error
 
         schema = pa.schema([(name, pa.string()) for name in columns])
-        yield from _blocks(rows(), file, path.stat().st_size, schema)
+        for block in _blocks(rows(), share, path.stat().st_size):
+            block.schema, block.mark = schema, mark
+            yield block
 
 
-def _read_jsonl(path: Path) -> Iterator[Block]:
-    """A JSON object on each line; blank lines are no rows."""
-    with path.open("rb") as file:
+def _read_json(path: Path) -> Iterator[Block]:
+    """A JSON object on each line, blank lines being no rows; or one array of such objects."""
+    with _opened(path) as (file, share):
+        mark = _has_mark(file)
+        first = next((line for line in file if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")
+        file.seek(0)
+        if first.lstrip(b"\xef\xbb\xbf \t").startswith(b"["):
+            try:
+                whole = json.loads(file.read().decode("utf-8-sig", errors="surrogateescape"))
+            except (ValueError, RecursionError) as error:
+                raise InputError(
+                    f"{path.name} begins as a JSON array, and cannot be parsed: {error}. Get it "
+                    "again, or write one object a line."
+                ) from error
+            values = ((value, json.dumps(value, ensure_ascii=False)) for value in whole)
+        else:
+            values = (_parsed(line) for line in file if line.strip())
+        rows = ((value, None) if isinstance(value, dict) else ({}, raw) for value, raw in values)
+        for block in _blocks(rows, share, path.stat().st_size):
+            block.unparsed, block.mark = block.problems, mark
+            block.problems = dict.fromkeys(
+                block.unparsed, "not a JSON object: its raw text is kept"
+            )
+            yield block
 
-        def rows():
-            for line in file:
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line.decode("utf-8-sig", errors="surrogateescape"))
-                except (ValueError, RecursionError):
-                    row = None
-                yield (row, None) if isinstance(row, dict) else ({}, "not a JSON object")
 
-        yield from _blocks(rows(), file, path.stat().st_size, None)
+def _parsed(line: bytes) -> tuple[object, str]:
+    raw = line.decode("utf-8-sig", errors="surrogateescape").rstrip("\r\n")
+    try:
+        return json.loads(raw), raw
+    except (ValueError, RecursionError):
+        return None, raw
 
 
 def _blocks(
-    rows: Iterable[tuple[dict, str | None]], file, size: int, schema: pa.Schema | None
+    rows: Iterable[tuple[dict, str | None]], share: Callable[[], float], size: int
 ) -> Iterator[Block]:
-    block = Block(schema=schema)
+    """Rows in blocks; what comes beside a row is its problem."""
+    block, begun = Block(), 0.0
     for row, problem in rows:
-        if problem:
+        if problem is not None:
             block.problems[len(block.rows)] = problem
         block.rows.append(row)
-        if len(block.rows) == BLOCK:
-            block.share = file.tell() / size
+        if len(block.rows) == BLOCK or (share() - begun) * size > BLOCK_BYTES:
+            block.share = begun = share()
             yield block
-            block = Block(schema=schema)
+            block = Block()
     yield block
 
 
@@ -156,14 +245,24 @@ def _read_parquet(path: Path) -> Iterator[Block]:
 
 
 @contextmanager
-def _write_csv(path: Path) -> Iterator[Callable[[Block], None]]:
-    with path.open("w", encoding="utf-8", errors="keep_bytes", newline="") as file:
+def _text_file(path: Path, packed: bool) -> Iterator[TextIO]:
+    """A file for text in UTF-8, packed or not; its bytes depend on nothing but the text."""
+    with path.open("wb") as raw:
+        file = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if packed else raw
+        with file, io.TextIOWrapper(file, "utf-8", errors="keep_bytes", newline="") as text:
+            yield text
+
+
+@contextmanager
+def _write_csv(path: Path, packed: bool, separator: str) -> Iterator[Callable[[Block], None]]:
+    with _text_file(path, packed) as file:
         writer = None
 
         def write(block: Block) -> None:
             nonlocal writer
             if writer is None:
-                writer = csv.DictWriter(file, _columns(block))
+                file.write("\ufeff" if block.mark else "")
+                writer = csv.DictWriter(file, _columns(block), delimiter=separator)
                 writer.writeheader()
             try:
                 writer.writerows(block.rows)
@@ -174,14 +273,24 @@ def _write_csv(path: Path) -> Iterator[Callable[[Block], None]]:
 
 
 @contextmanager
-def _write_jsonl(path: Path) -> Iterator[Callable[[Block], None]]:
-    with path.open("w", encoding="utf-8", errors="keep_bytes") as file:
+def _write_json(path: Path, packed: bool, array: bool) -> Iterator[Callable[[Block], None]]:
+    """One object a line; as an `array`, between brackets and with commas."""
+    with _text_file(path, packed) as file:
+        before = "[\n" if array else ""
 
         def write(block: Block) -> None:
+            nonlocal before
+            if file.tell() == 0 and block.mark:
+                file.write("\ufeff")
             for row in block.rows:
-                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+                file.write(before + json.dumps(row, ensure_ascii=False, default=str))
+                before = ",\n" if array else "\n"
 
         yield write
+        if array:
+            file.write("[]\n" if before == "[\n" else "\n]\n")
+        elif before:
+            file.write("\n")
 
 
 @contextmanager
@@ -236,10 +345,12 @@ def _readable(value):
     return value.encode(errors="keep_bytes").decode(errors="replace")
 
 
-def is_unicode(text: str) -> bool:
-    """Whether a text holds no lone surrogates, which stand for bytes that were no UTF-8."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
-WRITERS = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
+READERS = {
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+}
+FORMATS = f"{', '.join(READERS)} (all but parquet also with {GZ})"

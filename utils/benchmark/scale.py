@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import torch
 
 from utils import InputError
-from utils.folders import label_folder, on_ray
+from utils.folders import Work, label_folder, on_ray
 from utils.inference import Classifier
 from utils.markdown import markdown_table
 from utils.scoring import label_file
@@ -42,7 +42,7 @@ def label_by(actors: int, model: Path, source: Path, target: Path) -> dict[str, 
     seconds = {}
     for name, folder in (("start", source / "start"), ("all", source)):
         started = time.perf_counter()
-        for found in label_folder(model, folder, target / name, None, engine):
+        for found in label_folder(Work(model, folder, target / name), engine):
             if found.problem:
                 raise InputError(f"{found.file}: {found.problem}")
         seconds[name] = time.perf_counter() - started

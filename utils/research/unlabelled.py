@@ -11,7 +11,7 @@ from utils import InputError
 from utils.data import Reviews, ordered
 from utils.settings import Settings, resolve_path
 from utils.sources import load_hub, read_frame, read_text
-from utils.text import clean
+from utils.text import is_empty
 
 FILES = ("unsup.parquet", "unsupervised.parquet")  # beside train.parquet
 FEWEST = 20  # a tenth is learnt from by none, and the loss watched on a tenth of the rest
@@ -80,4 +80,4 @@ def _texts(source: str) -> list[str]:
     else:
         files = sorted(Path(folder, "train", "unsup").glob("[!.]*.txt"))
         texts = [read_text(path) for path in files]
-    return [text for text in texts if clean(text)]
+    return [text for text in texts if not is_empty(text)]

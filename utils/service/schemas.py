@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag
 
-from utils.text import clean
+from utils.text import is_empty
 
 MAX_ITEMS = 32
 MAX_CHARACTERS = 20_000
 
 
 def _not_empty(text: str) -> str:
-    if not clean(text):
+    if is_empty(text):
         raise ValueError("the text is empty")
     return text
 
