@@ -194,7 +194,7 @@ def explanations(
     flips = {}
     for count, by_name in edited.items():
         changed = {
-            name: (classifier.probabilities(texts) >= 0.5) != answers
+            name: (classifier.probabilities(texts, empty=True) >= 0.5) != answers
             for name, texts in by_name.items()
         }
         flips[str(count)] = {

@@ -152,11 +152,11 @@ def test_shares_have_wilsons_interval():
 
 def test_groups_by_length_are_of_equal_size_and_groups_by_loss_tell_what_was_cut():
     lengths = [*range(10, 60), *range(600, 650)]
-    tokens = Tokens([[0] * min(length, 512) for length in lengths], lengths)
+    tokens = Tokens([[0] * min(length, 512) for length in lengths], lengths, [])
     groups = by_length(tokens)
     assert groups.value_counts().tolist() == [20] * 5
     assert groups.iloc[-1] == "630 to 649"
-    equal = by_length(Tokens([[0]] * 10, [7] * 9 + [8]))
+    equal = by_length(Tokens([[0]] * 10, [7] * 9 + [8], []))
     assert equal.nunique() == 1
     lost = by_loss(tokens)
     assert (lost[:50] == "nothing").all()
@@ -179,7 +179,7 @@ def test_a_review_gets_the_first_kind_whose_rule_holds(row, baseline, shortened,
 
 
 def test_accuracy_is_told_in_the_groups_own_order():
-    lost = by_loss(Tokens([[0] * 512] * 2 + [[0]], [2000, 600, 1]))
+    lost = by_loss(Tokens([[0] * 512] * 2 + [[0]], [2000, 600, 1], []))
     right = {"ours": np.array([False, True, True]), "theirs": np.array([True, True, False])}
     found = accuracy_by(lost, right)["groups"]
     shares = [

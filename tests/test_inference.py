@@ -1,9 +1,13 @@
 """Predicting: in the given order, by length, and whether a text was shortened."""
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
+from datasets import Dataset
 
+from utils import InputError
 from utils.backbone import build_model, load_backbone
 from utils.hardware import device
 from utils.inference import BATCH_TOKENS, Classifier, batches_by_length
@@ -44,6 +48,64 @@ def test_in_bf16_the_model_stays_as_it_was_and_near_texts_are_not_tied(classifie
     # a head in bf16 would give some ten different values here
     assert len(set(found)) > 60
     assert all(torch.equal(value, before[name]) for name, value in half.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pd.Series(TEXTS, index=[7, 8, 9]),
+        pd.Series(TEXTS, dtype="category"),
+        np.array(TEXTS),
+        tuple(TEXTS),
+        Dataset.from_dict({"text": TEXTS})["text"],
+        pa.chunked_array([TEXTS]),
+        pd.DataFrame({"text": TEXTS})["text"].items,
+    ],
+    ids=["series", "category", "array", "tuple", "column", "arrow", "generator"],
+)
+def test_texts_come_in_any_sequence(classifier, given):
+    def texts():  # a generator gives them once
+        return (text for _, text in given()) if callable(given) else given
+
+    assert classifier.predict(texts()) == classifier.predict(TEXTS)
+    assert np.array_equal(classifier.probabilities(texts()), classifier.probabilities(TEXTS))
+
+
+def test_a_single_string_is_one_text(classifier):
+    assert classifier.predict("great film.") == classifier.predict(["great film."])
+    assert classifier.probabilities("great film.").shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["great", None], r"texts\[1\] is None, no text"),
+        (pd.Series(["great", None, "dull"]), r"texts\[1\] is nan, no text"),
+        (["great", 5], r"texts\[1\] is 5, no text"),
+        ([b"great"], r"texts\[0\] is b'great', no text"),
+        (["great", "\u200b"], r"texts\[1\] is empty"),
+        ([""], r"texts\[0\] is empty"),
+        (["caf\udce9"], r"texts\[0\] is not Unicode"),
+        (b"great", "not a bytes"),
+        (None, "not a NoneType"),
+        (7, "not a int"),
+        ({"text": "great"}, "not a dict"),
+        ({"great", "dull"}, "not a set"),
+        (pd.DataFrame({"text": ["great"]}), "not a DataFrame"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_named(classifier, given, why):
+    for predict in (classifier.predict, classifier.probabilities):
+        with pytest.raises(InputError, match=why):
+            predict(given)
+
+
+def test_texts_whose_words_were_removed_on_purpose_are_computed(classifier):
+    assert classifier.probabilities(["", "great"], empty=True).shape == (2,)
+
+
+def test_a_folder_may_be_named_by_a_string(exported):
+    assert Classifier.from_folder(str(exported)).predict("great")
 
 
 def test_no_texts_give_no_predictions(classifier):

@@ -1,7 +1,7 @@
 """The only place that predicts: evaluation, scripts and services all ask a `Classifier`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from utils import InputError
 from utils.hardware import DTYPES, attention, device, keep_freed_memory, precision
 from utils.manifest import weights_sha256
-from utils.text import Tokens, tokenize
+from utils.text import Tokens, as_texts, is_empty, tokenize
 
 # Tokens of a batch, padding included: on a CPU small enough for its caches, where larger batches
 # were slower; on a GPU enough to fill it.
@@ -71,9 +72,12 @@ class Classifier:
         )
         return cls(model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
 
-    def predict(self, texts: list[str]) -> list[Prediction]:
-        """The label of each text."""
-        tokens = tokenize(self.tokenizer, texts)
+    def predict(self, texts: str | Iterable[str]) -> list[Prediction]:
+        """The label of each text; of a single one, a list of one.
+
+        Raises InputError that names the first which is no text, or an empty one.
+        """
+        tokens = tokenize(self.tokenizer, _not_empty(as_texts(texts)))
         rows = self._softmax(tokens)
         return [self.prediction(*pair) for pair in zip(rows, tokens.shortened, strict=True)]
 
@@ -82,8 +86,15 @@ class Classifier:
         label = self.model.config.id2label[int(row.argmax())]
         return Prediction(label, float(row.max()), shortened)
 
-    def probabilities(self, texts: list[str], progress: bool = False) -> np.ndarray:
-        """The probability that each text is positive, shape (texts,)."""
+    def probabilities(
+        self, texts: str | Iterable[str], progress: bool = False, empty: bool = False
+    ) -> np.ndarray:
+        """The probability that each text is positive, shape (texts,).
+
+        Raises InputError as `predict` does; with `empty`, for texts whose words were removed on
+        purpose, empty ones are computed too.
+        """
+        texts = as_texts(texts) if empty else _not_empty(as_texts(texts))
         return self._softmax(tokenize(self.tokenizer, texts), progress)[:, 1]
 
     def _softmax(self, tokens: Tokens, progress: bool = False) -> np.ndarray:
@@ -109,6 +120,13 @@ class Classifier:
         with torch.inference_mode():
             logits = self._computes(batch["input_ids"], batch["attention_mask"]).logits
             return logits.softmax(-1).cpu().numpy()
+
+
+def _not_empty(texts: list[str]) -> list[str]:
+    for position, text in enumerate(texts):
+        if is_empty(text):
+            raise InputError(f"texts[{position}] is empty, so it has no label: leave it out.")
+    return texts
 
 
 def _hidden_state_in_fp32(encoder, inputs, output):
