@@ -3,7 +3,8 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it
-SETTINGS = ("SOURCE", "BACKBONE", "LABELS", "SEED", "TEST_SIZE", "ARTIFACTS", "REVIEWS_API_KEY")
+SETTINGS = ("SOURCE", "BACKBONE", "LABELS", "SEED", "TEST_SIZE", "ARTIFACTS", "REVIEWS_API_KEY",
+            "SEPARATOR", "TEXT_COLUMN", "LABEL_COLUMN", "POSITIVE")  # fmt: skip
 for name in list(os.environ):
     if name in SETTINGS or "proxy" in name.lower():
         del os.environ[name]

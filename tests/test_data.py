@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import make_reviews
+from datasets import ClassLabel, Dataset, Features, Value
 from safetensors import SafetensorError
 
 from utils import InputError, data, sources
@@ -61,6 +62,39 @@ def as_parquet(folder, train, test):
     return folder
 
 
+def as_hub_download(folder, train, test):
+    (folder / "plain_text").mkdir()
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
+    parts = {"train-00000-of-00002": train[:90], "train-00001-of-00002": train[90:],
+             "test-00000-of-00001": test}  # fmt: skip
+    for name, part in parts.items():
+        columns = part[["text", "label"]].to_dict("list")
+        data = Dataset.from_dict(columns, features=features)
+        data.to_parquet(folder / "plain_text" / f"{name}.parquet")
+    return folder
+
+
+def as_other_way_round(folder, train, test):
+    """With class names in the files' metadata, of which the first is the positive one."""
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["Pos", "Neg"])})
+    for split, part in (("train", train), ("test", test)):
+        columns = {"text": part["text"].tolist(), "label": [1 - n for n in part["label"]]}
+        Dataset.from_dict(columns, features=features).to_parquet(folder / f"{split}.parquet")
+    return folder
+
+
+def as_two_csvs(folder, train, test):
+    train[["text", "label"]].astype({"label": float}).to_csv(folder / "train.csv", index=False)
+    test[["text", "label"]].astype({"label": bool}).to_csv(folder / "test.csv.gz", index=False)
+    return folder
+
+
+def as_jsonl(folder, train, test):
+    for split, part in (("train", train), ("test", test)):
+        part[["text", "label"]].to_json(folder / f"{split}.jsonl", orient="records", lines=True)
+    return folder
+
+
 def as_shuffled(folder, train, test):
     return as_parquet(folder, *(f.sample(frac=1, random_state=3) for f in (train, test)))
 
@@ -94,13 +128,27 @@ def reviews_stored(tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("way", [as_csv, as_kaggle, as_shuffled, as_newlines, as_acl])
+@pytest.mark.parametrize(
+    "way",
+    [
+        as_csv,
+        as_kaggle,
+        as_shuffled,
+        as_newlines,
+        as_acl,
+        as_hub_download,
+        as_other_way_round,
+        as_two_csvs,
+        as_jsonl,
+    ],
+)
 def test_reviews_are_the_same_however_they_are_stored(reviews_stored, way):
     assert reviews_stored(way).reviews_sha256 == reviews_stored(as_parquet).reviews_sha256
 
 
 @pytest.mark.parametrize(
     ("way", "same"), [(as_shuffled, as_parquet), (as_newlines, as_parquet), (as_acl, as_parquet),
+                      (as_hub_download, as_parquet), (as_other_way_round, as_parquet),
                       (as_kaggle, as_csv)]
 )  # fmt: skip
 def test_so_is_the_split(reviews_stored, way, same):
@@ -150,6 +198,106 @@ def test_ratings_come_from_the_file_names(reviews_stored):
     }
     for frame in (reviews.train, reviews.validation, reviews.test):
         assert frame["rating"].to_list() == [ratings[text] for text in frame["text"]]
+
+
+def test_stars_out_of_five_are_never_taken_for_stars_out_of_ten(tmp_path):
+    frame = make_reviews(200).assign(rating=lambda f: 1 + 4 * f["label"])
+    frame.to_csv(tmp_path / "rated.csv", index=False)
+    reviews = load(tmp_path / "rated.csv", labels=50)
+    assert set(reviews.test["rating"]) == {2, 10}
+    assert "out of five, and doubled" in reviews.origin
+
+
+def test_a_missing_rating_is_missing_and_the_row_stays(tmp_path):
+    frame = make_reviews(200).assign(rating=lambda f: [9.0 if n else None for n in f["label"]])
+    frame.to_csv(tmp_path / "rated.csv", index=False)
+    reviews = load(tmp_path / "rated.csv", labels=50)
+    assert reviews.counts["found"] == 200
+    rated = reviews.test.groupby("label")["rating"].count()
+    assert rated.to_dict() == {0: 0, 1: int((reviews.test["label"] == 1).sum())}
+    frame.assign(rating=None).to_csv(tmp_path / "none.csv", index=False)
+    assert "rating" not in load(tmp_path / "none.csv", labels=50).test
+
+
+@pytest.mark.parametrize(
+    ("ratings", "why"),
+    [((12, 87), "not one of 0 to 10 stars"), ((0.1, 0.9), "the highest rating is 0.9"),
+     ((1, 4), "the highest rating is 4"), ((9, 2), "are the other way round"),
+     ((1, "PG-13"), "the rating is not a number")],
+)  # fmt: skip
+def test_ratings_of_another_scale_are_refused(tmp_path, ratings, why):
+    frame = make_reviews(200).assign(rating=lambda f: [ratings[n] for n in f["label"]])
+    frame.to_csv(tmp_path / "rated.csv", index=False)
+    assert why in refusal(load, tmp_path / "rated.csv", labels=50)
+
+
+def test_names_of_columns_and_of_the_positive_label_can_be_said(tmp_path):
+    frame = next(stored_frames())
+    frame[["text", "label"]].to_csv(tmp_path / "usual.csv", index=False)
+    odd = pd.DataFrame({"Body": frame["text"], "text": "a title",
+                        "verdict": frame["label"].map({0: "rotten", 1: "Fresh"})})  # fmt: skip
+    odd.to_csv(tmp_path / "odd.csv", index=False, sep="\t")
+    said = dict(text_column="Body", label_column="verdict", separator="\t")
+    found = load(tmp_path / "odd.csv", 50, **said, positive="fresh")
+    assert found.reviews_sha256 == load(tmp_path / "usual.csv", 50).reviews_sha256
+    assert "POSITIVE" in refusal(load, tmp_path / "odd.csv", 50, **said)
+    message = refusal(load, tmp_path / "odd.csv", 50, **said, positive="good")
+    assert "POSITIVE=good: the labels are fresh, rotten" in message
+    assert "SEPARATOR='tab'" in refusal(load, tmp_path / "odd.csv", 50)
+
+
+def test_class_names_that_are_not_known_are_asked_for(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["fresh", "rotten"])})
+    frame = next(stored_frames())
+    columns = {"text": frame["text"].tolist(), "label": [1 - n for n in frame["label"]]}
+    Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "mine.parquet")
+    assert "POSITIVE" in refusal(load, tmp_path / "mine.parquet", 50)
+    frame[["text", "label"]].to_csv(tmp_path / "usual.csv", index=False)
+    found = load(tmp_path / "mine.parquet", 50, positive="fresh")
+    assert found.reviews_sha256 == load(tmp_path / "usual.csv", 50).reviews_sha256
+
+
+def test_text_files_in_pos_and_neg_need_no_split_and_no_rating(tmp_path):
+    frame = next(stored_frames())
+    for number, row in enumerate(frame.itertuples()):
+        path = tmp_path / "mine" / ("neg", "pos")[row.label] / f"cv{number}_29590.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(row.text, encoding="utf-8")
+    (tmp_path / "mine" / "pos" / "page.html").write_text("<p>Fine.</p>")
+    frame[["text", "label"]].to_csv(tmp_path / "usual.csv", index=False)
+    found = load(tmp_path / "mine", 50)
+    assert found.reviews_sha256 == load(tmp_path / "usual.csv", 50).reviews_sha256
+    assert "rating" not in found.test
+    assert "Left out: mine/pos/page.html." in found.origin
+
+
+def test_other_tables_beside_a_split_are_named(tmp_path):
+    path = as_parquet(tmp_path, *stored_frames())
+    (path / "validation.csv").write_text("text,label\n")
+    assert "Left out: validation.csv." in load(path).origin
+
+
+def test_a_rare_class_is_in_every_split(tmp_path):
+    frame = make_reviews(600)
+    frame = frame[(frame["label"] == 0) | (frame.index > 594)]  # 300 negative, 5 positive
+    frame.to_csv(tmp_path / "few.csv", index=False)
+    message = refusal(load, tmp_path / "few.csv", 4000)
+    assert "few has 300 negative and 5 positive reviews" in message
+    largest = int(re.search(r"set LABELS=(\d+), or less", message)[1])
+    for labels in (largest, largest - 1, 100, 20):
+        reviews = load(tmp_path / "few.csv", labels)
+        assert len(reviews.train) + len(reviews.validation) == labels
+        for part in (reviews.train, reviews.validation, reviews.test):
+            assert part["label"].nunique() == 2
+
+
+def test_a_rare_class_of_few_films_is_in_every_split(tmp_path):
+    frame = make_reviews(600).assign(group=[f"film {n % 60}" for n in range(600)])
+    frame = frame[(frame["label"] == 0) | frame["group"].isin(["film 1", "film 2", "film 3"])]
+    frame.to_csv(tmp_path / "few.csv", index=False)
+    reviews = load(tmp_path / "few.csv", 60)
+    for part in (reviews.train, reviews.validation, reviews.test):
+        assert part["label"].nunique() == 2
 
 
 def test_a_rating_without_end_is_no_rating(tmp_path):
@@ -280,7 +428,7 @@ def test_without_the_hub_the_message_says_what_else_to_use(monkeypatch):
 # What cannot be used is refused with a message that says where and what to do.
 
 BAD_FILES = {
-    "other columns": ("bad.csv", b"film;stars\nHeat;5\n", "bad.csv", "film;stars", "'text' and"),
+    "other columns": ("bad.csv", b"film,stars\nHeat,5\n", "bad.csv", "film, stars", "'text' and"),
     "unknown sentiment": (
         "bad.csv", b"review,sentiment\nfine,positive\nso-so,mixed\n",
         "bad.csv, data row 2", "'mixed'", "use 0 or negative",
@@ -291,12 +439,27 @@ BAD_FILES = {
     "nothing but a line break": (
         "bad.csv", b"text,label\nfine,1\n<br />,0\n", "bad.csv, data row 2", "text is empty"
     ),
+    "no token": (
+        "bad.csv", b"text,label\nfine,1\n\xe2\x80\x8b,0\n", "bad.csv, data row 2", "text is empty"
+    ),
+    "a label left blank": (
+        "bad.csv", b"text,label\nfine,1.0\ndull,0.0\nso,\n", "bad.csv, data row 3 (label '')",
+        "the label is missing (1 such rows)",
+    ),
+    "three labels": (
+        "bad.csv", b"text,label\nfine,2\nso,1\ndull,0\n", "data row 1 (label '2')", "POSITIVE=",
+    ),
+    "a line that is no object": (
+        "bad.jsonl", b'{"text": "fine", "label": 1}\n{"text": "du\n', "bad.jsonl, data row 2",
+        "not a JSON object",
+    ),
     "empty group": (
         "bad.csv", b"text,label,group\nfine,1,Heat\ndull,0,\n", "bad.csv, data row 2",
         "the group is missing",
     ),
     "not UTF-8": (
-        "bad.csv", b"text,label\nfine,1\nfa\xe7ade,0\n", "bad.csv, line 3", "save the file as UTF-8"
+        "bad.csv", b"text,label\nfine,1\nfa\xe7ade,0\n", "bad.csv, data row 2",
+        "save the file as UTF-8",
     ),
     "CSV cut short": ("bad.csv", b'text,label\nfine,1\n"dul', "bad.csv, row in line 3"),
     "open quote": (  # which would make one review of three
@@ -312,7 +475,11 @@ BAD_FILES = {
         "bad.csv", b"text,label\n" + b"".join(b"film %d,1\n" % n for n in range(60)),
         "0 negative and 60 positive", "both classes",
     ),
-    "other ending": ("bad.xlsx", b"PK", "bad.xlsx", ".csv or .parquet"),
+    "another separator": (
+        "bad.csv", b"text;label\nfine, or so;1\n", "one column, named 'text;label'",
+        "separated by ';'", "SEPARATOR=';'",
+    ),
+    "other ending": ("bad.xlsx", b"PK", "bad.xlsx", ".csv, .tsv, .jsonl"),
 }  # fmt: skip
 
 
@@ -356,6 +523,25 @@ def one_class_in_test(folder):
     return as_parquet(folder, train, test[test["label"] == 1])
 
 
+def no_second_shard(folder):
+    as_hub_download(folder, *stored_frames())
+    (folder / "plain_text" / "train-00001-of-00002.parquet").unlink()
+    return folder
+
+
+def two_of_training(folder):
+    as_parquet(folder, *stored_frames())
+    (folder / "train.csv").write_text("text,label\n")
+    return folder
+
+
+def two_configurations(folder):
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        as_parquet(folder / name, *stored_frames())
+    return folder
+
+
 def acl_without_negatives(folder):
     train, test = stored_frames()
     return as_acl(folder, train, test[test["label"] == 1])
@@ -393,6 +579,9 @@ def all_of_one_film(folder):
         (no_test_file, ["test.parquet is missing"]),
         (parquet_cut_short, ["train.parquet", "get it again"]),
         (one_class_in_training, ["0 negative and 100 positive", "both classes"]),
+        (no_second_shard, ["1 of the 2 files of train"]),
+        (two_of_training, ["train.csv and train.parquet: keep one"]),
+        (two_configurations, ["a, b have a training split each"]),
         (one_class_in_test, ["test has one class only", "give reviews of both"]),
         (acl_without_negatives, ["test/neg", "ID_RATING.txt"]),
         (acl_without_a_rating, ["train/pos/500.txt", "ID_RATING"]),
@@ -565,7 +754,7 @@ def test_backbones_in_folders_of_one_name_do_not_share_a_run():
 def test_a_file_that_the_disk_does_not_give_is_not_called_damaged(tmp_path):
     (tmp_path / "reviews.csv").mkdir()  # opening it fails, as without permission
     message = refusal(read_frame, tmp_path / "reviews.csv")
-    assert message == f"reviews.csv cannot be read: {os.strerror(errno.EISDIR)}."
+    assert f"reviews.csv cannot be read: {os.strerror(errno.EISDIR)}." in message
 
 
 FULL_DISK = [

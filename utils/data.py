@@ -86,7 +86,7 @@ def load_reviews(settings: Settings) -> Reviews:
     are left out, whole. Raises InputError where the source cannot be read, has too few rows (it
     names the largest possible budget) or one class.
     """
-    source = read_source(settings.source)
+    source = read_source(settings)
     train, test = ordered(source.train), source.test
     if test is not None:
         test = ordered(test)
@@ -100,34 +100,21 @@ def load_reviews(settings: Settings) -> Reviews:
     if reviews_sha256 == IMDB and (test is None or _hash(_keys(test)) != IMDB_TEST):
         name, title = "imdb-resplit", "IMDB, split anew"  # its scores compare with nobody's
 
-    origin = [f"{title}, from {source.origin}."]
+    origin = [f"{title}, from {source.origin}.", *source.notes]
     contested = train.groupby("hash")["label"].transform("nunique") > 1
     agreed = train[~contested]
     distinct = agreed.drop_duplicates("hash").reset_index(drop=True)
     counts = {"found": len(found), "with_both_labels_dropped": int(contested.sum()),
               "duplicates_dropped": len(agreed) - len(distinct)}  # fmt: skip
-    if test is None:
-        train, test, how = split_test(distinct)
-        origin.append(how)
-    else:
-        leaks = distinct["hash"].isin(test["hash"])
-        if "group" in distinct and "group" in test:
-            leaks |= distinct["group"].isin(test["group"])
-        train = distinct[~leaks]
-        counts["also_in_test_dropped"] = len(distinct) - len(train)
-    counts["duplicates_in_test"] = int(test["hash"].duplicated().sum())
-
-    test_texts = test["text"].tolist()
-    size = _test_size(settings, len(test), origin)
-    if size < len(test):
-        test = draw(test, size).sort_index()
-    test = test.assign(duplicate=test["hash"].duplicated())
-    pool = train
-    train, validation = draw_budget(pool, settings.labels)
-    unused = pool[~pool["hash"].isin([*train["hash"], *validation["hash"]])]
-    for split, frame in (("training", train), ("validation", validation), ("test", test)):
-        if frame["label"].nunique() != 2:
-            raise InputError(f"{title}: {split} has one class only; give reviews of both.")
+    try:
+        train, validation, test, unused, test_texts = _draw(
+            settings, distinct, test, origin, counts
+        )
+    except InputError as error:
+        negative, positive = (int((found["label"] == label).sum()) for label in (0, 1))
+        raise InputError(
+            f"{error} In all, {title} has {negative:,} negative and {positive:,} positive reviews."
+        ) from error
 
     split_sha256 = _hash([_keys(train), "|", _keys(validation), "|", _keys(test)])
     frames = (frame.reset_index(drop=True) for frame in (train, validation, test))
@@ -135,6 +122,40 @@ def load_reviews(settings: Settings) -> Reviews:
         name, title, " ".join(origin), *frames, counts, reviews_sha256, split_sha256,
         unused.drop(columns="label").reset_index(drop=True), test_texts,
     )  # fmt: skip
+
+
+def _draw(
+    settings: Settings,
+    distinct: pd.DataFrame,
+    test: pd.DataFrame | None,
+    origin: list[str],
+    counts: dict[str, int],
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
+    """Training, validation and test, what is left unused, and the texts of the whole test.
+
+    What was done is added to `origin` and `counts`.
+    """
+    if test is None:
+        pool, test, how = split_test(distinct)
+        origin.append(how)
+    else:
+        leaks = distinct["hash"].isin(test["hash"])
+        if "group" in distinct and "group" in test:
+            leaks |= distinct["group"].isin(test["group"])
+        pool = distinct[~leaks]
+        counts["also_in_test_dropped"] = len(distinct) - len(pool)
+    counts["duplicates_in_test"] = int(test["hash"].duplicated().sum())
+
+    test_texts = test["text"].tolist()
+    size = _test_size(settings, len(test), origin)
+    if test["label"].nunique() != 2:
+        raise InputError("The test has one class only: give reviews of both.")
+    if size < len(test):
+        test = draw(test, size).sort_index()
+    test = test.assign(duplicate=test["hash"].duplicated())
+    train, validation = draw_budget(pool, settings.labels)
+    unused = pool[~pool["hash"].isin([*train["hash"], *validation["hash"]])]
+    return train, validation, test, unused, test_texts
 
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:

@@ -49,8 +49,8 @@ def accuracy_by(groups: pd.Series, right: dict[str, np.ndarray]) -> dict:
 
 
 def by_stars(ratings: pd.Series) -> pd.Series:
-    """A group for each number of stars, in their order; some sources give half ones."""
-    names = {value: f"{value:g}" for value in sorted(ratings.unique())}
+    """A group for each number of stars, in their order; some sources give half ones, some none."""
+    names = {value: f"{value:g}" for value in sorted(ratings.dropna().unique())}
     return ratings.map(names).astype(pd.CategoricalDtype(list(names.values()), ordered=True))
 
 

@@ -56,10 +56,12 @@ def lengths(counts: dict[str, np.ndarray]) -> Figure:
 
 
 def ratings(frame: pd.DataFrame) -> Figure:
-    """How many reviews gave each number of stars, by class."""
+    """How many reviews gave each number of stars, by class; those without a rating are left out."""
     figure, axes = plt.subplots(figsize=(7, 3))
     for label, name in enumerate(CLASSES):
         found = frame.loc[frame["label"] == label, "rating"].value_counts().sort_index()
+        if found.empty:
+            continue
         axes.bar(found.index, found.to_numpy(), color=HUES[name], width=0.8)
         axes.text(found.index.to_numpy().mean(), found.max() * 1.04, name,
                   color=HUES[name], ha="center")  # fmt: skip

