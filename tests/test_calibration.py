@@ -20,7 +20,15 @@ from utils.calibration import (
     with_temperature,
 )
 from utils.evaluation import evaluate_elsewhere, share
-from utils.failures import accuracy_by, by_length, by_loss, by_stars, kind_of, small_tests
+from utils.failures import (
+    accuracy_by,
+    by_length,
+    by_loss,
+    by_stars,
+    contradicted,
+    kind_of,
+    small_tests,
+)
 from utils.labels import out_of_fold
 from utils.pairs import load_pairs, passed_by_kind, score_pairs, score_published
 from utils.research.scores import evaluate_baseline
@@ -164,18 +172,29 @@ def test_groups_by_length_are_of_equal_size_and_groups_by_loss_tell_what_was_cut
 
 
 @pytest.mark.parametrize(
-    ("row", "baseline", "shortened", "kind"),
+    ("row", "other", "shortened", "kind"),
     [
-        ({"label": 1, "rating": 7, "text": "x"}, 0.0, True, "middling stars"),
-        ({"label": 1, "rating": 9, "text": "x"}, 0.2, True, "the baseline is wrong, and"),
-        ({"label": 0, "rating": 1, "text": "x"}, 0.8, False, "the baseline is wrong, and"),
-        ({"label": 0, "text": "x"}, 0.6, True, "part of it was cut"),
-        ({"label": 0, "text": "But yet. However, so"}, 0.6, False, "it turns around"),
-        ({"label": 0, "text": "butter, yeti"}, 0.6, False, "none of these"),
+        ({"rating": 7, "text": "x"}, True, True, "middling stars"),
+        ({"rating": 9, "text": "x"}, True, True, "the baseline contradicts it"),
+        ({"rating": float("nan"), "text": "x"}, True, False, "the baseline contradicts it"),
+        ({"text": "x"}, False, True, "part of it was cut"),
+        ({"text": "But yet. However, so"}, False, False, "it turns around"),
+        ({"text": "butter, yeti"}, False, False, "none of these"),
     ],
 )
-def test_a_review_gets_the_first_kind_whose_rule_holds(row, baseline, shortened, kind):
-    assert kind_of(pd.Series(row), baseline, shortened).startswith(kind)
+def test_a_review_gets_the_first_kind_whose_rule_holds(row, other, shortened, kind):
+    assert kind_of(pd.Series(row), other, shortened).startswith(kind)
+
+
+def test_the_baseline_contradicts_a_prediction_whatever_the_true_label_is():
+    ours, baseline = np.array([0.9, 0.9, 0.1, 0.1, 0.1]), np.array([0.2, 0.3, 0.8, 0.7, 0.1])
+    assert contradicted(ours, baseline).tolist() == [True, False, True, False, False]
+
+
+def test_reviews_without_a_rating_are_left_out_of_the_figure_by_stars():
+    groups = by_stars(pd.Series([9.0, None, 1.0]))
+    found = accuracy_by(groups, {"ours": np.ones(3, bool), "theirs": np.ones(3, bool)})["groups"]
+    assert [(row["group"], row["reviews"]) for row in found] == [("1", 1), ("9", 1)]
 
 
 def test_accuracy_is_told_in_the_groups_own_order():

@@ -260,7 +260,8 @@ def test_every_file_that_a_readme_links_to_exists(path):
 
 def test_the_settings_table_is_complete():
     for field in fields(Settings):
-        assert f"| `{field.name.upper()}` | `{field.default}` |" in README
+        default = f"`{field.default}`" if field.default else "none"
+        assert f"| `{field.name.upper()}` | {default} |" in README
 
 
 def test_relative_paths_start_at_the_root_of_the_repository(tmp_path, monkeypatch):

@@ -92,6 +92,12 @@ def said(found: dict, form: str = ".1%") -> str:
     return f"{value} [{low}, {high}]"
 
 
+def points(gain: dict) -> str:
+    """A difference of accuracies, in percentage points, with its interval, as text."""
+    value, low, high = (f"{100 * number:+.1f}" for number in (gain["value"], *gain["interval"]))
+    return f"{value} [{low}, {high}]"
+
+
 def paired_interval(gain: float, differ: int, total: int) -> list[float]:
     """The 95% interval of the difference between two models' accuracies on the same reviews.
 

@@ -16,7 +16,7 @@ SMALL = 300  # reviews of a small test, as usual notebooks have
 SIZES = (100, SMALL, 1000, 3000, 10_000)  # SMALL, and those smaller than the whole test
 KINDS = (  # of hard reviews, in the order of the rules
     "middling stars (4 to 7)",
-    "the baseline is wrong, and 75% sure",
+    "the baseline contradicts it, with 75% confidence or more",
     "part of it was cut away",
     "it turns around (three times but, however, although, …)",
     "none of these",
@@ -74,15 +74,24 @@ def by_loss(tokens: Tokens) -> pd.Series:
     return pd.Series(pd.cut(lost, [-1, 0, 0.25, 0.5, 1], labels=names))
 
 
-def kind_of(row: pd.Series, baseline: float, shortened: bool) -> str:
+def contradicted(ours: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+    """Where the baseline predicts the other label with 75% confidence or more, bool, (reviews,).
+
+    Both are probabilities of positive. The true label plays no part, so that being contradicted may
+    explain an error, and does not follow from it.
+    """
+    return np.where(ours >= 0.5, baseline <= 0.25, baseline >= 0.75)
+
+
+def kind_of(row: pd.Series, contradicted: bool, shortened: bool) -> str:
     """What may make a review hard, by the first of these rules that holds.
 
-    `row` is a review of the test with `label`, `text` and, where known, `rating`; `baseline` is
-    the probability of positive that the baseline gives it.
+    `row` is a review of the test with `text` and, where known, `rating`; `contradicted` says
+    whether the baseline does so.
     """
     if 4 <= row.get("rating", 0) <= 7:
         return KINDS[0]
-    if (baseline >= 0.75) if row["label"] == 0 else (baseline <= 0.25):
+    if contradicted:
         return KINDS[1]
     if shortened:
         return KINDS[2]
@@ -136,7 +145,8 @@ def find_failures(
         accuracy["cut away"] = accuracy_by(by_loss(tokens), both)
     if "rating" in test:
         accuracy["stars"] = accuracy_by(by_stars(test["rating"]), both)
-    facts = zip((row for _, row in test.iterrows()), baseline, tokens.shortened, strict=True)
+    other = contradicted(probabilities, baseline)
+    facts = zip((row for _, row in test.iterrows()), other, tokens.shortened, strict=True)
     kinds = pd.Series([kind_of(*fact) for fact in facts])
     result = {
         **reviews.provenance,

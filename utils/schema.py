@@ -125,10 +125,11 @@ def _checked(part: Part, labels: pd.Series) -> pd.DataFrame:
         given = ~frame["rating"].map(lambda value: str(value).strip().lower() in MISSING)
         ratings = pd.to_numeric(frame["rating"].where(given), errors="coerce")
         good = np.isfinite(ratings) | ~given
-        _require(part, good, "the rating is not a number; rename the column, if it is no rating")
+        _require(part, good, "the rating is not a number; rename the column, if it is no rating",
+                 "rating")  # fmt: skip
         inside = ratings.between(0, STARS) | ~given
         _require(part, inside, f"the rating is not one of 0 to {STARS} stars, or of 0 to "
-                 f"{STARS // 2}; scale it, or rename the column")  # fmt: skip
+                 f"{STARS // 2}; scale it, or rename the column", "rating")  # fmt: skip
         columns["rating"] = ratings
     if "group" in frame:
         columns["group"] = frame["group"].astype("string")
@@ -137,13 +138,13 @@ def _checked(part: Part, labels: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-def _require(part: Part, good: pd.Series, what: str) -> None:
-    """Raise InputError at the first row that is not good."""
+def _require(part: Part, good: pd.Series, what: str, column: str = "label") -> None:
+    """Raise InputError at the first row that is not good, with its value in a column."""
     bad = ~good.to_numpy(dtype=bool)
     if bad.any():
         row = int(bad.argmax())
-        value = str(part.frame["label"].iloc[row])[:40]
-        where = f"{part.name}, data row {row + 1} (label {value!r})"
+        value = str(part.frame[column].iloc[row])[:40]
+        where = f"{part.name}, data row {row + 1} ({column} {value!r})"
         raise InputError(f"{where}: {what} ({int(bad.sum())} such rows).")
 
 
