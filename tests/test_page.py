@@ -76,16 +76,16 @@ def test_a_csv_comes_back_labelled_with_its_rows_and_columns(page, tmp_path):
 
 
 def test_one_unreadable_cell_costs_no_other_row_its_label(page, tmp_path):
-    """The service calls a text of control characters empty, and refuses its whole request."""
+    """The service calls a text that shows nothing empty, and refuses its whole request."""
     source = tmp_path / "mine.csv"
-    source.write_bytes('\ufefftext\ngreat\n\x1c\n""\n\ndull\n'.encode())
+    source.write_bytes('\ufefftext\ngreat\n\x1c\n""\n\n\u200b\u200d\ndull\n'.encode())
     page.set_input_files("#file", source)
     with page.expect_download() as download:
         page.get_by_role("link", name="Download mine-labelled.csv").click()
     lines = download.value.path().read_bytes().decode().split("\r\n")
     assert lines[0] == "\ufefftext,predicted_label,score,truncated"
-    assert [line.count(",,,") for line in lines[1:-1]] == [0, 1, 1, 0]
-    assert page.inner_text("#file-state").startswith("4 rows, 2 without")
+    assert [line.count(",,,") for line in lines[1:-1]] == [0, 1, 1, 1, 0]
+    assert page.inner_text("#file-state").startswith("5 rows, 3 without")
 
 
 def test_a_key_that_no_browser_can_send_is_a_wrong_one(page):
@@ -115,6 +115,10 @@ def test_an_earlier_answer_does_not_replace_a_later_one(page):
     [
         (b"", "empty"),
         (b"id,name\n1,a\n", "No column text or review, but: id, name"),
+        (b"id;text\n1;a\n", "No column text or review, but: id;text. Is it separated by ';'? Save"),
+        (b"\xef\xbb\xbfid|text\n1|a\n", "separated by '|'? Save it with commas."),
+        (b"id\ttext\n1\ta\n", "separated by tabs? Save it with commas."),
+        (b'"id";"text"\n"1";"a"\n', "row 1. Is it separated by ';'? Save it with commas."),
         (b"text\n\xff\xfe\n", "not UTF-8"),
         (b'text\n"open\n', "broken near character 5, row 2"),
         (b"text,score\na,1\n", "has a column score"),
@@ -128,6 +132,25 @@ def test_a_bad_csv_is_refused_with_its_reason(page, tmp_path, content, problem):
     page.set_input_files("#file", source)
     page.wait_for_selector("#problem:visible")
     assert problem in page.inner_text("#problem")
+
+
+def test_it_works_below_a_prefix(page, service, tmp_path):
+    """As behind a notebook server's proxy, which takes the prefix away again."""
+    prefix = f"{service.url}/user/me/proxy/8000"
+    page.route(lambda url: url.startswith(service.url), lambda route: route.fulfill(
+        response=route.fetch(url=route.request.url.replace(prefix, service.url)))
+        if route.request.url.startswith(prefix) else route.abort())  # fmt: skip
+    page.goto(f"{prefix}/")
+    page.wait_for_selector("#about:has-text('model ')")
+    page.get_by_role("button", name="a pan").click()
+    page.wait_for_selector("#result:visible")
+    source = tmp_path / "mine.csv"
+    source.write_text("text\ngreat\n", "utf-8")
+    page.set_input_files("#file", source)
+    page.wait_for_selector("#file-state:has-text('1 rows. Download')")
+    assert page.get_by_role("link", name="The API").evaluate("link => link.href") == (
+        f"{prefix}/openapi.json"
+    )
 
 
 def test_it_fits_a_phone(page):

@@ -3,9 +3,11 @@
 import hmac
 import json
 import logging
+import re
 import threading
 import time
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import numpy as np
@@ -18,7 +20,7 @@ from utils.inference import Classifier
 from utils.manifest import check_manifest
 from utils.service import api, guard, process
 from utils.service.api import create_app
-from utils.service.engine import DeadlinePassed, Engine, Unavailable
+from utils.service.engine import MOST_LONG_JOBS, DeadlinePassed, Engine, Unavailable
 from utils.service.guard import KEY, MAX_BODY
 from utils.service.load import engine_alone
 from utils.service.metrics import Metrics
@@ -66,7 +68,13 @@ class Gate:
         self.opened = threading.Event()
         reached = threading.Event()
         later = time.monotonic() + 60
-        self.future = engine.call(lambda: (reached.set(), self.opened.wait(30)), 1, later)
+
+        def parts():
+            reached.set()
+            self.opened.wait(30)
+            yield from ()
+
+        self.future = engine.run(parts(), later)
         assert reached.wait(30)
 
     def open(self):
@@ -76,6 +84,70 @@ class Gate:
 
 def in_a_minute():
     return time.monotonic() + 60
+
+
+def test_long_jobs_and_predictions_take_turns(engine):
+    parts = 0
+
+    def endless():
+        nonlocal parts
+        while True:
+            parts += 1
+            yield
+
+    late = time.monotonic() + 3
+    futures = [engine.run(endless(), late) for _ in range(MOST_LONG_JOBS)]
+    with pytest.raises(Unavailable, match="Too many long requests"):
+        engine.run(endless(), in_a_minute())
+    for _ in range(20):  # each is answered between two parts, whatever waits
+        [future] = engine.predict([[2, 8, 3]], in_a_minute())
+        assert future.result(2).shape == (2,)
+    assert parts >= 20
+    for future in futures:
+        with pytest.raises(DeadlinePassed):
+            future.result(30)
+    assert engine.run(iter_once(), in_a_minute()).result(30) == "done"
+
+
+def iter_once():
+    yield
+    return "done"
+
+
+def test_a_long_job_that_fails_or_is_cancelled_stops_no_other(engine):
+    def broken():
+        yield
+        raise ValueError("a bad text")
+
+    gate = Gate(engine)
+    first, second, third = (
+        engine.run(job, in_a_minute()) for job in (broken(), iter_once(), iter_once())
+    )
+    second.cancel()
+    gate.open()
+    with pytest.raises(ValueError, match="a bad text"):
+        first.result(30)
+    assert third.result(30) == "done"
+
+
+def test_one_client_cannot_take_all_explanations(engine, app):
+    gate = Gate(engine)
+    body = {"inputs": "great film"}
+
+    def explain_from(address):
+        client = app.test_client()
+        return client.post("/explain", json=body, environ_base={"REMOTE_ADDR": address})
+
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(explain_from, "10.0.0.1") for _ in range(2)]
+        while len(engine._long) < 3:
+            time.sleep(0.01)
+        refused = explain_from("10.0.0.1")
+        assert refused.status_code == 429
+        assert refused.headers["Retry-After"]
+        gate.open()
+        assert [answer.result(30).status_code for answer in waiting] == [200, 200]
+    assert explain_from("10.0.0.1").status_code == 200
 
 
 def test_one_text_gets_one_prediction_and_a_list_one_for_each_in_order(shared_client, classifier):
@@ -158,6 +230,18 @@ def test_every_answer_has_the_security_headers_and_none_allows_other_origins(sha
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+
+
+def test_the_page_asks_below_its_own_address_alone(shared_client):
+    """So that it works behind a prefix, such as that of a notebook server's proxy."""
+    page = shared_client.get("/").text
+    addresses = re.findall(r'(?:href|src)="([^"]+)"', page)
+    script = next(address for address in addresses if address.endswith(".js"))
+    asked = re.findall(r'ask\("([^"]+)"', shared_client.get(f"/{script}").text)
+    assert set(asked) == {"predict", "explain", "info"}
+    for address in addresses + asked:
+        assert not address.startswith(("/", ".", "http"))
+        assert shared_client.get(f"/{address}").status_code != 404
 
 
 def test_a_key_is_asked_for_where_one_is_set(engine, exported, monkeypatch):
@@ -327,6 +411,38 @@ def test_more_requests_than_slots_are_refused(monkeypatch, engine, exported):
             assert answer.headers.get("Retry-After") == ("1" if status == 429 else None)
 
 
+def test_an_empty_text_is_named_by_its_place(shared_client):
+    for route, inputs, places in (
+        ("/predict", "\u200b", ["inputs.text"]),
+        ("/predict", ["a", "\u0301", "b", " "], ["inputs.texts.1", "inputs.texts.3"]),
+        ("/explain", "\x00", ["inputs"]),
+    ):
+        answer = shared_client.post(route, json={"inputs": inputs})
+        assert answer.status_code == 422
+        reasons = {place: ["Value error, the text is empty"] for place in places}
+        assert answer.json == {"message": "Validation error", "detail": {"json": reasons}}
+
+
+def test_texts_are_read_one_request_at_a_time_until_the_deadline(monkeypatch, engine, exported):
+    reading, over = threading.Event(), threading.Event()
+    monkeypatch.setattr(api, "is_empty", lambda _: bool(reading.set() or over.wait(30)))
+    client = create_app(engine, check_manifest(exported), deadline_seconds=0.2).test_client()
+    post = partial(client.post, "/predict", json={"inputs": "great"})
+    first = threading.Thread(target=post)
+    first.start()
+    assert reading.wait(30)
+    assert post().status_code == 504
+    over.set()
+    first.join(30)
+    assert post().status_code == 422
+
+
+def test_texts_are_read_within_a_slot(monkeypatch, engine, exported):
+    monkeypatch.setattr(api, "MAX_REQUESTS", 0)
+    client = create_app(engine, check_manifest(exported)).test_client()
+    assert client.post("/predict", json={"inputs": " "}).status_code == 429
+
+
 def test_past_the_deadline_the_answer_is_504_and_the_work_is_given_up(engine, exported):
     client = create_app(engine, check_manifest(exported), deadline_seconds=0.2).test_client()
     gate = Gate(engine)
@@ -370,6 +486,25 @@ def test_a_dead_worker_shows_in_its_health(engine, client, monkeypatch):
     assert client.get("/health/ready").status_code == 503
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("dies", ["_take", "_answer"])
+def test_once_the_worker_died_everyone_is_refused_at_once(engine, client, monkeypatch, dies):
+    gate = Gate(engine)
+    waiting = [engine.predict([[1] * n], in_a_minute())[0] for n in (3, 500)]  # of two batches
+    monkeypatch.setattr(engine, dies, lambda *_: 1 / 0)
+    gate.open()
+    for future in waiting:
+        with pytest.raises(Unavailable, match="restart it"):
+            future.result(5)
+    engine._worker.join(30)
+    started = time.monotonic()
+    for route in ("/predict", "/explain"):
+        answer = client.post(route, json={"inputs": "great"})
+        assert answer.status_code == 503
+        assert "restart it" in answer.json["message"]
+    assert time.monotonic() - started < 5
+
+
 def test_before_the_warm_up_it_is_alive_and_not_ready(classifier, exported):
     client = create_app(Engine(classifier, Metrics()), check_manifest(exported)).test_client()
     assert client.get("/health/live").status_code == 200
@@ -386,6 +521,9 @@ def test_a_warm_up_that_fails_shows_in_its_health(classifier, exported, monkeypa
         engine.start()
     client = create_app(engine, check_manifest(exported)).test_client()
     assert client.get("/health/live").status_code == 503
+    answer = client.post("/predict", json={"inputs": "great"})
+    assert answer.status_code == 503
+    assert "restart it" in answer.json["message"]
 
 
 def test_short_texts_do_not_shrink_the_queue(engine):

@@ -1,5 +1,6 @@
 """Which words push a review towards either label."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,8 @@ from utils.text import MAX_TOKENS, head_tail, read_ends
 # Of integrated gradients; the completeness error says whether they are enough.
 STEPS = 50
 FEW_STEPS = 16  # where someone waits
-AT_ONCE = 8  # steps in a batch
+AT_ONCE = 8  # steps in a batch, of AT_ONCE_TOKENS together at most: gradients take much memory
+AT_ONCE_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,10 @@ class Word:
     weight: float | None
 
 
-def explain(
-    classifier: Classifier, text: str, steps: int = STEPS
-) -> tuple[Prediction, list[Word], float]:
+Explained = tuple[Prediction, list[Word], float]
+
+
+def explain(classifier: Classifier, text: str, steps: int = STEPS) -> Explained:
     """The prediction for one text, each word's weight, and the weights' completeness error.
 
     Weights are integrated gradients (Sundararajan et al., 2017), summed over a word's tokens: of
@@ -35,6 +38,18 @@ def explain(
     of that gain. All is computed in the model's own precision, fp32, so the probability may differ
     from `predict`'s in bf16 by rounding.
     """
+    parts = explain_in_parts(classifier, text, steps)
+    while True:
+        try:
+            next(parts)
+        except StopIteration as finished:
+            return finished.value
+
+
+def explain_in_parts(
+    classifier: Classifier, text: str, steps: int = STEPS
+) -> Generator[None, None, Explained]:
+    """The same in short parts, so that other work can go between them."""
     model, encoded = classifier.model, Encoded(classifier, text)
     empty = torch.full_like(encoded.ids, classifier.tokenizer.pad_token_id)
     empty[0, 0], empty[0, -1] = encoded.ids[0, 0], encoded.ids[0, -1]  # [CLS] and [SEP] stay
@@ -46,7 +61,9 @@ def explain(
         for values in np.polynomial.legendre.leggauss(steps)  # from -1 to 1
     )
     gradient = torch.zeros_like(end)
-    for place, share in zip(places.split(AT_ONCE), shares.split(AT_ONCE), strict=True):
+    at_once = max(1, min(AT_ONCE, AT_ONCE_TOKENS // encoded.ids.shape[1]))
+    for place, share in zip(places.split(at_once), shares.split(at_once), strict=True):
+        yield
         between = torch.lerp(start, end, place + 0.5).requires_grad_()
         # Only the gradient of the embeddings is asked for: the weights keep none.
         (found,) = torch.autograd.grad(_difference(model, _logits(model, between)).sum(), between)

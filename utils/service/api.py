@@ -3,6 +3,7 @@
 import threading
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from apiflask import APIFlask, HTTPError
 from flask import Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from utils.attribution import FEW_STEPS, explain
+from utils.attribution import FEW_STEPS, explain_in_parts
 from utils.hardware import precision
 from utils.service.engine import DeadlinePassed, Engine, Unavailable
 from utils.service.guard import MAX_BODY, QuietFlask, guard, key_check
@@ -27,10 +28,33 @@ from utils.service.schemas import (
     PredictOut,
 )
 from utils.settings import ROOT
-from utils.text import MAX_TOKENS, tokenize
+from utils.text import MAX_TOKENS, Tokens, is_empty, tokenize
 
 DEADLINE_SECONDS = 10.0
 MAX_REQUESTS = 56  # at work or waiting at once: fewer than the server's threads
+MAX_EXPLANATIONS = 2  # of one client's at once
+
+
+class Turns:
+    """How many explanations each client waits for: they take seconds, and others wait, too."""
+
+    def __init__(self):
+        self._lock, self._waiting = threading.Lock(), Counter()
+
+    @contextmanager
+    def one_of(self, client: str) -> Iterator[None]:
+        """A turn of a client, by its address; 429 where it waits for MAX_EXPLANATIONS already."""
+        with self._lock:
+            if self._waiting[client] >= MAX_EXPLANATIONS:
+                raise HTTPError(429, "Wait for your other explanations first.",
+                                headers={"Retry-After": "1"})  # fmt: skip
+            self._waiting[client] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting[client] -= 1
+                self._waiting += Counter()  # forgets who waits for none
 
 
 def create_app(
@@ -46,10 +70,12 @@ def create_app(
     app.json.sort_keys = False
     classifier, metrics = engine.classifier, engine.metrics
     slots = threading.BoundedSemaphore(MAX_REQUESTS)
+    turns = Turns()
+    preparing = threading.Lock()
     protected = key_check(app)
     refusals = {400: "Not JSON", 413: f"A body over {MAX_BODY:,} bytes", 415: "Not sent as JSON",
                 429: "Too many requests at once", 500: "Our mistake",
-                503: "A full queue, or it starts or stops", 504: "Too late"}  # fmt: skip
+                503: "A full queue, or it starts, stops or is broken", 504: "Too late"}  # fmt: skip
 
     @contextmanager
     def a_slot() -> Iterator[float]:
@@ -68,6 +94,23 @@ def create_app(
         finally:
             slots.release()
 
+    def prepared(texts: dict[str, str], deadline: float) -> Tokens:
+        """The tokens of texts, each named by its place in the request; 422 where one is empty.
+
+        One request at a time: some scripts take a quarter of a second of the processor and of
+        Python's lock, and several at once would have even /health/live wait.
+        """
+        if not preparing.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise DeadlinePassed
+        try:
+            empty = [place for place, text in texts.items() if is_empty(text)]
+            if empty:
+                reasons = {place: ["Value error, the text is empty"] for place in empty}
+                raise HTTPError(422, "Validation error", detail={"json": reasons})
+            return tokenize(classifier.tokenizer, list(texts.values()))
+        finally:
+            preparing.release()
+
     @app.get("/")
     @app.doc(hide=True)
     def page():
@@ -80,9 +123,12 @@ def create_app(
     @app.doc(summary="Label reviews", responses=refusals)
     def predict(json_data: PredictIn):
         several = isinstance(json_data.inputs, list)
-        texts = json_data.inputs if several else [json_data.inputs]
+        if several:
+            texts = {f"inputs.texts.{place}": text for place, text in enumerate(json_data.inputs)}
+        else:
+            texts = {"inputs.text": json_data.inputs}
         with a_slot() as deadline:
-            tokens = tokenize(classifier.tokenizer, texts)
+            tokens = prepared(texts, deadline)
             rows = _results(engine.predict(tokens.ids, deadline), deadline)
         found = [
             [asdict(classifier.prediction(row, shortened))]
@@ -97,10 +143,9 @@ def create_app(
     @app.doc(summary="Label a review and weigh its words", responses=refusals)
     def explain_one(json_data: ExplainIn):
         text = json_data.inputs
-        with a_slot() as deadline:
-            # Its passes forward and back, in fp32, take about as long as 100 of our predictions.
-            tokens = 100 * len(tokenize(classifier.tokenizer, [text]).ids[0])
-            future = engine.call(lambda: explain(classifier, text, FEW_STEPS), tokens, deadline)
+        with a_slot() as deadline, turns.one_of(request.remote_addr):
+            prepared({"inputs": text}, deadline)  # for its checks
+            future = engine.run(explain_in_parts(classifier, text, FEW_STEPS), deadline)
             prediction, words, error = _results([future], deadline)[0]
         return {
             **asdict(prediction),
@@ -179,4 +224,5 @@ def _health(word: str, good: bool):
 
 
 def _version() -> str:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)["project"]["version"]

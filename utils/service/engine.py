@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ from utils.service.metrics import Metrics
 QUEUE_SECONDS = 4.0  # of work that may wait, at the speed measured
 MOST_PADDING = 1.1  # tokens of a batch, padded, to those in its texts
 WAIT_SECONDS = 0.005  # for company, before an idle worker begins
+MOST_LONG_JOBS = 4  # that may wait: each takes seconds
 
 
 class Unavailable(Exception):
@@ -29,12 +30,20 @@ class DeadlinePassed(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """A text's token ids, or a function to call instead, and the future of its answer."""
+    """A text's token ids, and the future of its answer."""
 
     tokens: int
     deadline: float  # of time.monotonic
-    ids: list[int] | None = None
-    function: Callable | None = None
+    ids: list[int]
+    future: Future = field(default_factory=Future)
+
+
+@dataclass(eq=False)
+class LongJob:
+    """What is computed in parts, a generator that returns the answer, and the answer's future."""
+
+    deadline: float
+    parts: Generator
     future: Future = field(default_factory=Future)
 
 
@@ -46,19 +55,21 @@ class Engine:
 
     The oldest text is always in the next batch, with those nearest to it in length as far as
     BATCH_TOKENS and MOST_PADDING go. What is cancelled or late is dropped before it costs anything.
+    Long jobs have a queue of their own: after each batch, the oldest of them goes on by a part.
     """
 
     def __init__(self, classifier: Classifier, metrics: Metrics):
         self.classifier, self.metrics = classifier, metrics
         self.ready = False
         self.closing = False
-        self._failed: Exception | None = None
+        self._failed: BaseException | None = None
         self._warm = threading.Event()
         self._waiting: list[Job] = []
+        self._long: list[LongJob] = []
         self._changed = threading.Condition()
         self._tokens_per_second = 0.0
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
-        metrics.waiting.set_function(lambda: len(self._waiting))
+        metrics.waiting.set_function(lambda: len(self._waiting) + len(self._long))
 
     def start(self) -> None:
         """Have the worker warm up and take work; returns once it is ready.
@@ -90,35 +101,53 @@ class Engine:
     @property
     def alive(self) -> bool:
         """False once the warm-up has failed or the worker died; only a restart helps then."""
-        return not self._failed and (not self.ready or self.closing or self._worker.is_alive())
+        return self._failed is None
 
     def predict(self, ids: list[list[int]], deadline: float) -> list[Future]:
         """Futures of each text's class probabilities, shape (classes,).
 
-        Raises Unavailable where too much waits already, before the warm-up has ended, and after
-        `close`; then none of the texts is taken.
+        Raises Unavailable where too much waits already, before the warm-up has ended, after
+        `close`, and once the worker died; then none of the texts is taken.
         """
-        return self._add([Job(len(row), deadline, ids=row) for row in ids])
-
-    def call(self, function: Callable, tokens: int, deadline: float) -> Future:
-        """The future of `function()`, run alone by the worker; it counts as so many tokens."""
-        return self._add([Job(tokens, deadline, function=function)])[0]
-
-    def _add(self, jobs: list[Job]) -> list[Future]:
+        jobs = [Job(len(row), deadline, row) for row in ids]
         with self._changed:
-            if not self.ready:
-                raise Unavailable("The model is not ready yet.", 1)
+            self._require_ready()
             self._drop()
             seconds = sum(job.tokens for job in self._waiting) / self._tokens_per_second
             more = sum(job.tokens for job in jobs) / self._tokens_per_second
             # One request is taken however long it is, as long as nothing else waits.
-            if self.closing or (self._waiting and seconds + more > QUEUE_SECONDS):
-                self.metrics.refused.inc()
-                why = "It is stopping." if self.closing else "Too much is waiting already."
-                raise Unavailable(why, max(1, math.ceil(seconds)))
+            if self._waiting and seconds + more > QUEUE_SECONDS:
+                self._refuse("Too much is waiting already.", max(1, math.ceil(seconds)))
             self._waiting += jobs
             self._changed.notify()
         return [job.future for job in jobs]
+
+    def run(self, parts: Generator, deadline: float) -> Future:
+        """The future of what a generator returns, which the worker runs part by part.
+
+        Raises Unavailable as `predict` does, or where MOST_LONG_JOBS wait already.
+        """
+        job = LongJob(deadline, parts)
+        with self._changed:
+            self._require_ready()
+            self._drop()
+            if len(self._long) >= MOST_LONG_JOBS:
+                self._refuse("Too many long requests are waiting already.", 2)
+            self._long.append(job)
+            self._changed.notify()
+        return job.future
+
+    def _require_ready(self) -> None:
+        if self._failed:
+            raise _broken()
+        if not self.ready:
+            raise Unavailable("The model is not ready yet.", 1)
+        if self.closing:
+            self._refuse("It is stopping.", 1)
+
+    def _refuse(self, why: str, retry_after: int) -> None:
+        self.metrics.refused.inc()
+        raise Unavailable(why, retry_after)
 
     def close(self) -> None:
         """Take no more work; what waits is still answered."""
@@ -134,30 +163,46 @@ class Engine:
 
     def _work(self) -> None:
         self._warm_up()
-        while self.ready:
-            with self._changed:
-                while not self._waiting and not self.closing:
-                    self._changed.wait()
-                if not self._waiting:
-                    return
-                if len(self._waiting) == 1 and not self.closing:
-                    self._changed.wait(WAIT_SECONDS)
-                batch = self._take()
-            if batch:
-                self._answer(batch)
+        batch = []
+        try:
+            while self.ready:
+                with self._changed:
+                    while not self._waiting and not self._long and not self.closing:
+                        self._changed.wait()
+                    if not self._waiting and not self._long:
+                        return
+                    if len(self._waiting) == 1 and not self._long and not self.closing:
+                        self._changed.wait(WAIT_SECONDS)
+                    batch = self._take()
+                    long = self._long[0] if self._long else None
+                if batch:
+                    self._answer(batch)
+                if long:
+                    self._go_on(long)
+        except BaseException as error:
+            self._give_up(error, batch)
+            raise
+
+    def _give_up(self, error: BaseException, batch: list[Job]) -> None:
+        """Tell whoever waits that the worker died; else each would wait until its deadline."""
+        with self._changed:
+            self._failed = error
+            jobs = [*self._waiting, *self._long]
+            waiting = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+            self._waiting, self._long = [], []
+        for job in batch + waiting:
+            if not job.future.done():
+                job.future.set_exception(_broken())
 
     def _drop(self) -> None:
         """Forget the jobs that nobody waits for any more."""
         now = time.monotonic()
-        kept = []
-        for job in self._waiting:
-            if job.deadline > now and not job.future.cancelled():
-                kept.append(job)
-                continue
-            self.metrics.dropped.inc()
-            if job.future.set_running_or_notify_cancel():  # else it was cancelled
-                job.future.set_exception(DeadlinePassed())
-        self._waiting = kept
+        for queue in (self._waiting, self._long):
+            for job in [j for j in queue if j.deadline <= now or j.future.cancelled()]:
+                queue.remove(job)
+                self.metrics.dropped.inc()
+                if job.future.set_running_or_notify_cancel():  # else it was cancelled
+                    job.future.set_exception(DeadlinePassed())
 
     def _take(self) -> list[Job]:
         self._drop()
@@ -165,23 +210,38 @@ class Engine:
             return []
         oldest = self._waiting[0]
         batch, longest, total = [oldest], oldest.tokens, oldest.tokens
-        if oldest.function is None:
-            texts = [job for job in self._waiting[1:] if job.function is None]
-            for job in sorted(texts, key=lambda job: abs(job.tokens - oldest.tokens)):
-                padded = (len(batch) + 1) * max(longest, job.tokens)
-                if padded > BATCH_TOKENS or padded > MOST_PADDING * (total + job.tokens):
-                    break
-                total += job.tokens
-                batch.append(job)
-                longest = max(longest, job.tokens)
+        for job in sorted(self._waiting[1:], key=lambda job: abs(job.tokens - oldest.tokens)):
+            padded = (len(batch) + 1) * max(longest, job.tokens)
+            if padded > BATCH_TOKENS or padded > MOST_PADDING * (total + job.tokens):
+                break
+            total += job.tokens
+            batch.append(job)
+            longest = max(longest, job.tokens)
         taken = set(batch)
         self._waiting = [job for job in self._waiting if job not in taken]
         return [job for job in batch if job.future.set_running_or_notify_cancel()]
 
-    def _answer(self, batch: list[Job]) -> None:
-        if batch[0].function is not None:
-            _settle(batch[0].future, batch[0].function)
+    def _go_on(self, job: LongJob) -> None:
+        """Compute one part of a long job, and answer it where that was the last one."""
+        answer = error = None
+        try:
+            next(job.parts)
             return
+        except StopIteration as finished:
+            answer = finished.value
+        except Exception as raised:
+            error = raised
+        with self._changed:
+            if job not in self._long:  # it was dropped meanwhile
+                return
+            self._long.remove(job)
+        if job.future.set_running_or_notify_cancel():
+            if error:
+                job.future.set_exception(error)
+            else:
+                job.future.set_result(answer)
+
+    def _answer(self, batch: list[Job]) -> None:
         started = time.perf_counter()
         try:
             rows = self.classifier.softmax([job.ids for job in batch])
@@ -199,6 +259,10 @@ class Engine:
         self.metrics.tokens.inc(tokens)
         for job, row in zip(batch, rows, strict=True):
             job.future.set_result(row)
+
+
+def _broken() -> Unavailable:
+    return Unavailable("The service does not work any more: restart it.", 1)
 
 
 def _settle(future: Future, function: Callable) -> None:

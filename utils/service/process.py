@@ -28,8 +28,8 @@ class Service:
 
     def __init__(self, folder: Path, log: Path, port: int = 0):
         self.log = log
-        self._file = log.open("a")
-        before = log.stat().st_size
+        self._file = log.open("ab")
+        self._before = log.stat().st_size  # bytes, of earlier services
         script = ROOT / "scripts" / "flask-deployment.py"
         command = [sys.executable, script, "--model", folder, "--port", str(port)]
         # Whoever starts it here asks without a key.
@@ -37,7 +37,7 @@ class Service:
         self.process = subprocess.Popen(command, stderr=self._file, env=variables)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
-            found = re.search(r"listening on (http://\S+)\n", log.read_text()[before:])
+            found = re.search(r"listening on (http://\S+)\n", self._printed())
             if found and _answers(f"{found[1]}/health/ready"):
                 self.url = found[1]
                 self.port = int(self.url.rsplit(":", 1)[1])
@@ -45,7 +45,10 @@ class Service:
             time.sleep(0.1)
         self.process.kill()
         self.stop()
-        raise InputError(f"The service did not start: {log.read_text()[before:]}")
+        raise InputError(f"The service did not start: {self._printed()}")
+
+    def _printed(self) -> str:
+        return self.log.read_bytes()[self._before :].decode("utf-8", "replace")
 
     def stop(self) -> int:
         """Send SIGTERM and return the exit status, 0 where nothing was lost."""

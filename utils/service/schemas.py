@@ -2,24 +2,15 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag
-
-from utils.text import is_empty
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag
 
 MAX_ITEMS = 32
 MAX_CHARACTERS = 20_000
 
 
-def _not_empty(text: str) -> str:
-    if is_empty(text):
-        raise ValueError("the text is empty")
-    return text
-
-
+# Whether it has anything to read is checked later, in `api`: that may take long.
 Text = Annotated[
-    str,
-    Field(min_length=1, max_length=MAX_CHARACTERS, examples=["A moving, clever film."]),
-    AfterValidator(_not_empty),
+    str, Field(min_length=1, max_length=MAX_CHARACTERS, examples=["A moving, clever film."])
 ]
 
 

@@ -1,16 +1,12 @@
 """waitress in front of the service: slow clients cost no thread, and a stop loses nothing."""
 
-import ctypes
 import json
 import logging
 import os
 import signal
 import socket
-import struct
-import sys
 import threading
 import time
-from contextlib import suppress
 
 from apiflask import APIFlask
 from waitress import create_server
@@ -25,9 +21,8 @@ from utils.service.guard import HEADERS, MAX_BODY, TOO_LARGE
 
 THREADS = MAX_REQUESTS + 8  # each only waits for the engine; the eight answer what is refused
 RECEIVE_SECONDS = 30  # for a request to arrive whole, and for a connection to be idle
-STOP_SECONDS = 20  # for what was accepted to be answered, after SIGTERM
+STOP_SECONDS = 20  # of a whole stop, after SIGTERM: containers are killed after 30
 MAX_CONNECTIONS = 1000
-SO_ATTACH_FILTER = 26  # of Linux; Python's socket has no name for it
 log = logging.getLogger("reviews")
 
 
@@ -118,10 +113,17 @@ def listen(app: APIFlask, host: str, port: int) -> TcpWSGIServer:
 def serve(server: TcpWSGIServer, engine: Engine) -> None:
     """Start the engine, answer until SIGTERM or Ctrl+C, then answer what was accepted, and return.
 
-    Where a batch is still being computed after that, for nobody, the process ends with it.
+    All that takes STOP_SECONDS at most: what is not answered by then is cut off. Where a batch is
+    still being computed after that, for nobody, the process ends with it.
     """
+    end = 0.0
+
+    def left() -> float:
+        return max(0.0, end - time.monotonic())
 
     def stop(*_) -> None:
+        nonlocal end
+        end = time.monotonic() + STOP_SECONDS
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, signal.SIG_DFL)  # a second one ends it at once
         log.info("stopping: what was accepted is answered first")
@@ -131,9 +133,8 @@ def serve(server: TcpWSGIServer, engine: Engine) -> None:
         threading.Thread(target=finish, daemon=True).start()
 
     def finish() -> None:
-        end = time.monotonic() + STOP_SECONDS
         quiet = 0
-        while quiet < 5 and time.monotonic() < end:  # a quarter of a second without any work
+        while quiet < 5 and left():  # a quarter of a second without any work
             quiet = 0 if _busy(server) else quiet + 1
             time.sleep(0.05)
         server.trigger.pull_trigger(lambda: server.asyncore.close_all(server._map))
@@ -147,34 +148,24 @@ def serve(server: TcpWSGIServer, engine: Engine) -> None:
     log.info("listening on http://%s:%s", where, server.effective_port)
     server.run()
     log.info("stopped")
-    warm_up.join(STOP_SECONDS)
-    if warm_up.is_alive() or not engine.finished(STOP_SECONDS):
+    warm_up.join(left())
+    if warm_up.is_alive() or not engine.finished(left()):
         logging.shutdown()
         os._exit(0)  # Python would end a thread inside torch, which aborts the process
 
 
 def _stop_listening(server: TcpWSGIServer) -> None:
-    """Close the address; who is connected, but was not accepted yet, gets an answer, no reset."""
-    _drop_new_connections(server.socket)
+    """Accept whoever is connected by now, and close the address.
+
+    A client that connects between the last accept and the close, some microseconds, is reset. None
+    of its request was read: it can connect again, and is then refused like all who come later.
+    """
     for _ in range(MAX_CONNECTIONS):
         known = len(server.active_channels)
         server.handle_accept()
         if len(server.active_channels) == known:
             break
     server.asyncore.dispatcher.close(server)
-
-
-def _drop_new_connections(listening: socket.socket) -> None:
-    """Have the kernel drop whatever arrives at a listening socket; who connects tries again.
-
-    Else it would go on making connections after the last accept, and reset them at the close. Only
-    Linux can; elsewhere that moment remains.
-    """
-    if sys.platform == "linux":
-        nothing = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF: return 0
-        program = struct.pack("HP", 1, ctypes.addressof(nothing))
-        with suppress(OSError):  # a sandbox may not have filters
-            listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 def _busy(server) -> bool:

@@ -13,7 +13,10 @@ const BATCH = { texts: 16, bytes: 48000 }; // of a request, below the service's 
 let key = "";
 let turn = 0; // the latest review asked for: an earlier answer must not replace it
 
-/** Ask the service; where it is busy, wait as long as it says and ask again. */
+/**
+ * Ask the service; where it is busy, wait as long as it says and ask again. `path` has no slash in
+ * front: the page may stand below a prefix, such as that of a notebook server's proxy.
+ */
 async function ask(path, inputs, tries = 8) {
   if (/[^\x20-\x7e]/.test(key)) return askForKey(); // fetch would refuse to send it
   const headers = { "Content-Type": "application/json" };
@@ -95,7 +98,7 @@ $("review-form").addEventListener("submit", async (event) => {
   $("problem").hidden = true;
   $("read").setAttribute("aria-disabled", "true");
   try {
-    const answer = await ask("/explain", $("review").value);
+    const answer = await ask("explain", $("review").value);
     if (mine === turn) show(answer);
   } catch (error) {
     if (mine === turn) {
@@ -158,7 +161,9 @@ async function labelled(bytes) {
   const [names, ...rows] = parse(source);
   if (!names) throw new Error("The file is empty.");
   const chosen = names.indexOf(names.includes("text") ? "text" : "review");
-  if (chosen < 0) throw new Error(`No column text or review, but: ${names.join(", ")}.`);
+  if (chosen < 0) {
+    throw new Error(`No column text or review, but: ${names.join(", ")}.${hint(names.join())}`);
+  }
   const added = ["predicted_label", "score", "truncated"];
   const taken = added.find((name) => names.includes(name));
   if (taken) throw new Error(`The file has a column ${taken} already: rename it.`);
@@ -180,7 +185,7 @@ async function labelled(bytes) {
   let stopped;
   const label = async (batch) => {
     try {
-      const found = await ask("/predict", batch.map((row) => row[chosen]));
+      const found = await ask("predict", batch.map((row) => row[chosen]));
       batch.forEach((row, place) => answers.set(row, found[place][0]));
     } catch (error) { // one text may be the cause: what remains of it stays without a label
       if (![422, 504].includes(error.status)) throw error;
@@ -220,6 +225,13 @@ async function labelled(bytes) {
 const quote = (value) =>
   /[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value);
 
+/** A question, where a header without commas holds another separator. */
+function hint(header) {
+  const other = header.includes(",") ? null : header.match(/[;\t|]/)?.[0];
+  return other
+    ? ` Is it separated by ${other === "\t" ? "tabs" : `'${other}'`}? Save it with commas.` : "";
+}
+
 /** The rows of a CSV (RFC 4180): quoted fields may hold commas, line breaks and doubled quotes. */
 function parse(source) {
   const rows = [];
@@ -229,7 +241,8 @@ function parse(source) {
     const at = field.lastIndex;
     const match = field.exec(source);
     if (!match) {
-      throw new Error(`The CSV is broken near character ${at}, row ${rows.length + 1}.`);
+      throw new Error(`The CSV is broken near character ${at}, row ${rows.length + 1}.`
+        + (rows.length ? "" : hint(source.split(/[\r\n]/, 1)[0])));
     }
     const [, value, end] = match;
     row.push(value.startsWith('"') ? value.slice(1, -1).replaceAll('""', '"') : value);
@@ -245,7 +258,7 @@ function parse(source) {
 
 async function introduce() {
   try {
-    const info = await ask("/info");
+    const info = await ask("info");
     const data = info.trained_on ? `, trained on ${info.trained_on}` : "";
     $("about").textContent = `${info.model}${data}; model ${info.model_sha256.slice(0, 8)}, `
       + info.precision;
