@@ -24,6 +24,7 @@ from utils.inference import Classifier
 from utils.manifest import check_manifest
 from utils.service.api import create_app
 from utils.service.engine import Engine
+from utils.service.guard import LOOPBACK
 from utils.service.metrics import Metrics
 from utils.service.server import listen, serve
 from utils.settings import ROOT
@@ -38,7 +39,17 @@ def main() -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for other machines too")
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free")
+    parser.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME",
+        help="a name or address by which clients call it, beside this machine's own loopback ones "
+        "(may be given again; '*' for any)",
+    )  # fmt: skip
     arguments = parser.parse_args()
+    hosts = (
+        None
+        if "*" in arguments.allowed_host
+        else [*LOOPBACK, *map(str.lower, arguments.allowed_host)]
+    )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes it over
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     disable_progress_bar()
@@ -47,7 +58,7 @@ def main() -> None:
         with ThreadPoolExecutor(1) as loader:
             classifier = loader.submit(Classifier.from_folder, arguments.model).result()
         engine = Engine(classifier, Metrics())
-        app = create_app(engine, check_manifest(arguments.model))
+        app = create_app(engine, check_manifest(arguments.model), hosts=hosts)
         server = listen(app, arguments.host, arguments.port)
         serve(server, engine)
     except InputError as error:

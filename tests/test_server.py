@@ -73,6 +73,40 @@ def pieces_until_cut_off(connection: socket.socket, piece: bytes, pause: float) 
     pytest.fail(f"not cut off after {sent} pieces")
 
 
+def test_idle_connections_do_not_keep_others_out(exported, tmp_path, monkeypatch):
+    """Nor do they, where the process may open few files, have it spin or fill its log."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, before[1]))  # for the service, which inherits
+    try:
+        running = Service(exported, tmp_path / "log")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    idle = []
+    try:
+        for _ in range(150):
+            idle.append(socket.create_connection(("127.0.0.1", running.port), timeout=5))
+        for _ in range(3):
+            answer = httpx.get(f"{running.url}/health/live", timeout=5, trust_env=False)
+            assert answer.status_code == 200
+    finally:
+        for connection in idle:
+            connection.close()
+        assert running.stop() == 0
+    assert len(running.log.read_text(encoding="utf-8").splitlines()) < 40
+
+
+def test_two_lengths_in_one_request_are_refused(service):
+    with connect(service) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        )
+        status, body = answer_to(connection)
+    assert status == 400
+    assert "exclude each other" in json.dumps(body)
+
+
 def still_answers(service, expected):
     answer = httpx.post(f"{service.url}/predict", json={"inputs": TEXTS[0]})
     assert is_right(answer.json(), expected[TEXTS[0]])
@@ -90,7 +124,7 @@ def test_what_is_not_http_or_too_large_is_refused_as_json(service, expected):
 
 
 def test_a_body_that_never_ends_is_cut_off(service, expected):
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with connect(service) as connection:
         connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
         sent = pieces_until_cut_off(connection, b"400\r\n" + b"x" * 1024 + b"\r\n", 0.001)
@@ -103,7 +137,7 @@ def test_a_body_that_never_ends_is_cut_off(service, expected):
 
 def test_clients_that_hang_up_harm_nobody(service, expected):
     body = json.dumps({"inputs": ["a dull story " * 400] * 10}).encode()
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
     for number in range(20):
         connection = connect(service)
@@ -203,7 +237,7 @@ def test_sigterm_answers_those_who_are_connected_but_not_accepted_yet(exported, 
     service = Service(exported, tmp_path / "log")
     os.kill(service.process.pid, signal.SIGSTOP)
     body = b'{"inputs": "great film"}'
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" \
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" \
            f"Content-Length: {len(body)}\r\n\r\n".encode()  # fmt: skip
     waiting = [socket.create_connection(("127.0.0.1", service.port), 30) for _ in range(8)]
     for connection in waiting:

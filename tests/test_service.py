@@ -82,6 +82,19 @@ class Gate:
         self.future.result(30)
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:80", 200), ("LOCALHOST", 200),
+     ("reviews.example:8000", 200), ("evil.example", 400), ("10.0.0.1:8000", 400), ("[", 400),
+     ("localhost.evil.example", 400)],
+)  # fmt: skip
+def test_a_page_from_elsewhere_cannot_call_it_by_a_name_of_its_own(engine, exported, host, status):
+    hosts = [*guard.LOOPBACK, "reviews.example"]
+    client = create_app(engine, check_manifest(exported), hosts=hosts).test_client()
+    assert client.get("/info", headers={"Host": host}).status_code == status
+    assert client.get("/health/live", headers={"Host": host}).status_code == 200
+
+
 def in_a_minute():
     return time.monotonic() + 60
 

@@ -58,15 +58,20 @@ class Turns:
 
 
 def create_app(
-    engine: Engine, manifest: dict, deadline_seconds: float = DEADLINE_SECONDS
+    engine: Engine,
+    manifest: dict,
+    deadline_seconds: float = DEADLINE_SECONDS,
+    hosts: list[str] | None = None,
 ) -> APIFlask:
     """The service of one engine; `manifest` is that of its model's folder.
+
+    `hosts` are the names by which it may be called, any where it is None.
 
     Where the environment variable REVIEWS_API_KEY is set, /predict, /explain, /info and /metrics
     ask for it as a bearer token.
     """
     app = QuietFlask(__name__, title="Movie review sentiment", version=_version(), docs_path=None)
-    guard(app, engine)
+    guard(app, engine, hosts)
     app.json.sort_keys = False
     classifier, metrics = engine.classifier, engine.metrics
     slots = threading.BoundedSemaphore(MAX_REQUESTS)

@@ -7,6 +7,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from apiflask import APIFlask, HTTPError, HTTPTokenAuth
 from flask import Response, g, request
@@ -16,6 +17,7 @@ from utils import InputError
 from utils.service.engine import Engine
 
 KEY = "REVIEWS_API_KEY"  # the environment variable with the key, where one is asked for
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MAX_BODY = 64 * 1024
 TOO_LARGE = f"The body is over {MAX_BODY:,} bytes: send fewer reviews."
 
@@ -40,8 +42,13 @@ class QuietFlask(APIFlask):
         log.error("%s at %s\n%s", exc_info[0].__name__, request.path, where)
 
 
-def guard(app: APIFlask, engine: Engine) -> None:
-    """Refuse early what no route could take; send headers, count and log every answer."""
+def guard(app: APIFlask, engine: Engine, hosts: list[str] | None = None) -> None:
+    """Refuse early what no route could take; send headers, count and log every answer.
+
+    `hosts` are those by which the service may be called, all where it is None: else a page from
+    elsewhere could have its own name lead here, and read the answers. Health checks, which call a
+    machine by its address, are not asked.
+    """
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     # With FLASK_DEBUG set, exceptions would pass on to a log that quotes them.
     app.config["PROPAGATE_EXCEPTIONS"] = False
@@ -50,6 +57,9 @@ def guard(app: APIFlask, engine: Engine) -> None:
     @app.before_request
     def refuse_early():
         g.started = time.perf_counter()
+        known = hosts is None or _host_name(request.headers.get("Host", "")) in hosts
+        if not known and not request.path.startswith("/health/"):
+            raise HTTPError(400, "The service is not called by this name: see --allowed-host.")
         if request.method == "POST" and request.url_rule:
             if (request.content_length or 0) > MAX_BODY:
                 raise HTTPError(413, TOO_LARGE)
@@ -72,6 +82,14 @@ def guard(app: APIFlask, engine: Engine) -> None:
         # Neither the body nor the query: reviews are nobody's business.
         log.info("%s %s %d %.0f ms", request.method, route, response.status_code, 1000 * seconds)
         return response
+
+
+def _host_name(header: str) -> str:
+    """The name or address in a Host header, without its port."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def key_check(app: APIFlask) -> Callable:

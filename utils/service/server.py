@@ -11,8 +11,14 @@ import time
 from apiflask import APIFlask
 from waitress import create_server
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, WSGITask
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
 
 from utils import InputError
 from utils.service.api import MAX_REQUESTS
@@ -23,6 +29,8 @@ THREADS = MAX_REQUESTS + 8  # each only waits for the engine; the eight answer w
 RECEIVE_SECONDS = 30  # for a request to arrive whole, and for a connection to be idle
 STOP_SECONDS = 20  # of a whole stop, after SIGTERM: containers are killed after 30
 MAX_CONNECTIONS = 1000
+OTHER_FILES = 64  # descriptors that the process needs beside its connections
+BACK_OFF_SECONDS = 1.0  # after a connection that could not be accepted
 log = logging.getLogger("reviews")
 
 
@@ -54,9 +62,19 @@ class JsonErrorTask(ErrorTask):
         log.info("refused before any route: %d", error.code)
 
 
+class Parser(HTTPRequestParser):
+    """Refuses what two servers in a row may read as different requests (RFC 9112, section 6.3)."""
+
+    def parse_header(self, header_plus):
+        super().parse_header(header_plus)
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
+
+
 class Channel(HTTPChannel):
     """A connection that closes where a request takes too long to arrive, byte by byte even."""
 
+    parser_class = Parser
     task_class = Task
     error_task_class = JsonErrorTask
     _begun = 0.0
@@ -78,6 +96,7 @@ def listen(app: APIFlask, host: str, port: int) -> TcpWSGIServer:
     Raises InputError where the address cannot be listened at.
     """
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # bounded by the application
+    connections = most_connections()
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
         server = create_server(
@@ -86,7 +105,7 @@ def listen(app: APIFlask, host: str, port: int) -> TcpWSGIServer:
             port=port,
             ident=None,
             threads=THREADS,
-            connection_limit=MAX_CONNECTIONS,
+            connection_limit=connections + 2,  # beside the listening socket and the trigger
             backlog=MAX_CONNECTIONS,
             channel_timeout=RECEIVE_SECONDS,
             cleanup_interval=RECEIVE_SECONDS / 6,
@@ -99,15 +118,59 @@ def listen(app: APIFlask, host: str, port: int) -> TcpWSGIServer:
         raise InputError(f"{host}:{port} cannot be listened at: {error}.") from error
     server.channel_class = Channel
     server.stopping = False
-    maintain = server.maintenance
+    maintain, readable, accept = server.maintenance, server.readable, server.accept
+    accept_again = 0.0
 
     def maintenance(now: float) -> None:
         maintain(now)
         for channel in list(server.active_channels.values()):
             channel.close_if_slow(now)
 
-    server.maintenance = maintenance
+    def can_accept() -> bool:
+        if time.monotonic() < accept_again:
+            return False
+        if len(server.active_channels) >= connections - 1:
+            _close_quietest(server)
+        return readable()
+
+    def accept_or_back_off():
+        nonlocal accept_again
+        try:
+            return accept()
+        except OSError:
+            # Without a pause the loop would try again at once, and for ever.
+            accept_again = time.monotonic() + BACK_OFF_SECONDS
+            raise
+
+    server.maintenance, server.readable, server.accept = maintenance, can_accept, accept_or_back_off
     return server
+
+
+def most_connections() -> int:
+    """MAX_CONNECTIONS, or as many as the process may have files beside its own.
+
+    Raises InputError where that is too few to serve anybody.
+    """
+    if resource is None:  # on Windows, which has no such limit
+        return MAX_CONNECTIONS
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    if files < OTHER_FILES + 8:
+        raise InputError(f"The process may open {files} files, and the service needs "
+                         f"{OTHER_FILES + 8}: raise the limit (ulimit -n).")  # fmt: skip
+    return min(MAX_CONNECTIONS, files - OTHER_FILES)
+
+
+def _close_quietest(server: TcpWSGIServer) -> None:
+    """Make room for a new connection: the one closes that has waited longest without a request.
+
+    Else a thousand idle connections would keep out everybody, the health check too.
+    """
+    channels = server.active_channels.values()
+    quiet = [c for c in channels if not (c.requests or c.total_outbufs_len or c.will_close)]
+    if quiet:
+        min(quiet, key=lambda channel: channel.last_activity).will_close = True
 
 
 def serve(server: TcpWSGIServer, engine: Engine) -> None:
