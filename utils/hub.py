@@ -2,6 +2,7 @@
 
 import threading
 from errno import ENOSPC
+from queue import Empty, SimpleQueue
 
 from huggingface_hub import (
     constants,
@@ -28,6 +29,13 @@ HUB_FILES = {
         ["config.json", "model.safetensors", "tokenizer*", "vocab.txt"],
     ),
 }
+# The commits that are taken, so that reviews and weights stay the same whatever the Hub gets.
+HUB_REVISIONS: dict[str, str] = {
+    HUB_DATASET: "e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
+    HUB_BACKBONE: "12040accade4e8a0f71eabdb258fecc2e7e948be",
+    "sentence-transformers/all-MiniLM-L6-v2": "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+    "sentence-transformers/all-mpnet-base-v2": "e8c3b32edf5434bc2275fc9bab85f82640a19130",
+}
 HUB_PATIENCE = 4.0  # seconds; without internet a name look-up can hang for much longer
 
 
@@ -39,26 +47,31 @@ def hub_problem(repository: str) -> str | None:
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     repo_type, first, files = HUB_FILES[repository]
-    answer = ["no answer within 4 seconds"]
+    revision = HUB_REVISIONS[repository]
+    answers: SimpleQueue[str | None] = SimpleQueue()
 
     def ask():
         try:
-            url = hf_hub_url(repository, first, repo_type=repo_type)
+            url = hf_hub_url(repository, first, repo_type=repo_type, revision=revision)
             get_hf_file_metadata(url, timeout=HUB_PATIENCE - 1)
-            answer[0] = None
+            answers.put(None)
         except Exception as error:  # whatever it is, it only decides and is reported
-            answer[0] = _reason(error)
+            answers.put(_reason(error))
 
     # A daemon thread, since a hanging name look-up cannot be given a time limit.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(HUB_PATIENCE)
-    if answer[0] is None:
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        problem = answers.get(timeout=HUB_PATIENCE)  # read once: a later answer counts for nothing
+    except Empty:
+        return "no answer within 4 seconds"
+    if problem is None:
         try:
-            snapshot_download(repository, repo_type=repo_type, allow_patterns=files)
+            snapshot_download(
+                repository, repo_type=repo_type, revision=revision, allow_patterns=files
+            )
         except Exception as error:
             return _reason(error)
-    return answer[0]
+    return problem
 
 
 def _reason(error: Exception) -> str:
@@ -74,7 +87,9 @@ def require_hub(repository: str, otherwise: str) -> None:
     Left to themselves the libraries retry for 23 seconds or more, and hide the status.
     """
     repo_type, first, _ = HUB_FILES[repository]
-    if isinstance(try_to_load_from_cache(repository, first, repo_type=repo_type), str):
+    revision = HUB_REVISIONS[repository]
+    cached = try_to_load_from_cache(repository, first, repo_type=repo_type, revision=revision)
+    if isinstance(cached, str):
         return
     if problem := hub_problem(repository):
         raise InputError(

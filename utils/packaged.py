@@ -9,6 +9,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 
 from utils import InputError
+from utils.hub import HUB_REVISIONS
 from utils.results import sha256, write_folder
 from utils.settings import ROOT
 
@@ -83,7 +84,8 @@ def _unpack(slices: list[Path], folder: Path) -> None:
 def _from_hub(name: str, files: tuple[str, ...], requirements: str) -> list[Path]:
     repository = f"sentence-transformers/{name}"
     try:
-        return [Path(hf_hub_download(repository, file)) for file in files]
+        revision = HUB_REVISIONS[repository]
+        return [Path(hf_hub_download(repository, file, revision=revision)) for file in files]
     except Exception as error:  # whatever it is, it is reported
         raise InputError(
             f"{repository} is neither installed nor on the Hub ({type(error).__name__}): "

@@ -18,7 +18,7 @@ from datasets import (
 )
 
 from utils import InputError
-from utils.hub import HUB_DATASET, require_hub
+from utils.hub import HUB_DATASET, HUB_REVISIONS, require_hub
 from utils.schema import Part, in_schema
 from utils.settings import Settings, resolve_path
 from utils.tables import FORMATS, read_table, table_format
@@ -142,7 +142,7 @@ def load_hub(split: str | None = None) -> DatasetDict | Dataset:
     require_hub(HUB_DATASET, "SOURCE=embedded or a path")
     disable_progress_bars()  # widgets, in a notebook
     try:
-        return load_dataset(HUB_DATASET, split=split)
+        return load_dataset(HUB_DATASET, split=split, revision=HUB_REVISIONS[HUB_DATASET])
     except Exception as error:
         raise InputError(
             f"The Hub did not give {HUB_DATASET} ({type(error).__name__}: {str(error)[:200]}). "
