@@ -52,6 +52,10 @@ def main() -> None:
     parser.add_argument(
         "--suffix", default="", help="of the new columns' names, as _2; default: none"
     )
+    parser.add_argument(
+        "--escape-formulas", action="store_true",
+        help="put a ' before cells of a CSV that a spreadsheet would run; else they stay",
+    )  # fmt: skip
     arguments = parser.parse_args()
     if bool(arguments.input) != bool(arguments.output):
         parser.error("--input and --output go together")
@@ -60,13 +64,16 @@ def main() -> None:
     folder = arguments.input and arguments.input.is_dir()
     if arguments.engine != "local" and not folder:
         parser.error("--engine is for a folder of files as --input")
-    laid_out = arguments.text_column or arguments.separator or arguments.suffix
-    if laid_out and not arguments.input:
-        parser.error("--text-column, --separator and --suffix are of --input")
+    laid_out = (arguments.text_column, arguments.separator, arguments.suffix,
+                arguments.escape_formulas)  # fmt: skip
+    if any(laid_out) and not arguments.input:
+        parser.error("--text-column, --separator, --suffix, --escape-formulas are of --input")
     disable_progress_bar()
     try:
         separator = arguments.separator and separator_of(arguments.separator)
-        layout = Layout(arguments.text_column, separator, arguments.suffix)
+        layout = Layout(
+            arguments.text_column, separator, arguments.suffix, arguments.escape_formulas
+        )
         if folder:
             label_files(arguments, layout)
             return

@@ -26,6 +26,7 @@ from utils.model import fold_head
 from utils.packaged import require_packages
 from utils.scoring import Layout, label_file
 from utils.settings import ROOT
+from utils.tables import read_table
 
 TEXTS = ["great film", "the dull story " * 300, "a poor, weak plot!", "two\nlines, and a comma"]
 FORMATS = ["csv", "jsonl", "parquet"]
@@ -175,6 +176,19 @@ def test_another_column_can_hold_the_texts(classifier, tmp_path):
     label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv", Layout("body"))
     label = classifier.predict(["great film"])[0].label
     assert read(tmp_path / "out.csv")["predicted_label"].tolist() == [label]
+
+
+def test_cells_that_a_spreadsheet_would_run_are_escaped_on_demand(classifier, tmp_path):
+    (tmp_path / "in.csv").write_text("text,n\n=1+1 great,-2.5\n@great,+x\ngreat,y\n")
+    for escape, texts, last in ((False, ["=1+1 great", "@great", "great"], "+x"),
+                                (True, ["'=1+1 great", "'@great", "great"], "'+x")):  # fmt: skip
+        label_file(
+            classifier, tmp_path / "in.csv", tmp_path / "out.csv", Layout(escape_formulas=escape)
+        )
+        found = read(tmp_path / "out.csv")
+        assert found["text"].tolist() == texts
+        assert found["n"].tolist() == ["-2.5", last, "y"]
+        assert found["predicted_label"].notna().all()
 
 
 def test_a_first_row_without_a_text_keeps_no_other_from_its_label(classifier, tmp_path):
@@ -527,6 +541,81 @@ def test_a_file_of_which_no_row_could_be_labelled_is_tried_again(exported, tmp_p
     run = label_files(exported, source, tmp_path / "other", "--separator", ";")
     _, said = run.communicate(timeout=120)
     assert "b.csv: 1 of 1 rows labelled" in said
+
+
+def test_an_output_that_is_not_what_was_written_does_not_count_as_done(exported, tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "a.csv").write_text("text\ngreat\ndull\n\u200b\n", encoding="utf-8")
+    list(label_folder(Work(exported, source, target), local))
+    recorded = json.loads((target / "labelled-by.json").read_text(encoding="utf-8"))["outputs"]
+    size = (target / "a.csv").stat().st_size
+    assert recorded == {"a.csv": {"rows": 3, "unlabelled": 1, "bytes": size}}
+    os.truncate(target / "a.csv", size - 5)
+    with pytest.raises(InputError, match=r"a\.csv has .* bytes, and .* were written: delete it"):
+        list(label_folder(Work(exported, source, target), local))
+
+
+def test_two_processes_share_the_files_of_a_folder(exported, files, tmp_path):
+    """Or the second one names those that the first is writing; no output is torn."""
+    runs = [label_files(exported, files, tmp_path / "out") for _ in range(2)]
+    for run in runs:
+        run.communicate(timeout=120)
+    run = label_files(exported, files, tmp_path / "out")
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 0, said
+    assert len(rows_in(tmp_path / "out")) == 37
+    hidden = [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+    assert not hidden
+
+
+def test_whatever_is_in_one_file_the_next_one_is_labelled(exported, tmp_path, monkeypatch):
+    source = tmp_path / "in"
+    source.mkdir()
+    os.mkfifo(source / "a.csv")  # nobody writes into it: opening it would never end
+    (source / "b.csv").symlink_to("/dev/zero")
+    (source / "c.csv").write_text("text\ngreat\n")
+    (source / "d.csv").write_text("text\ngreat\n")
+    (source / os.fsdecode(b"caf\xe9.csv")).write_text("text\ngreat\n")
+
+    def label_or_break(classifier, path, *others):
+        if path.name == "c.csv":
+            raise MemoryError("too much")
+        return label_file(classifier, path, *others)
+
+    monkeypatch.setattr("utils.folders.label_file", label_or_break)
+    found = list(label_folder(Work(exported, source, tmp_path / "out"), local))
+    problems = {os.fsencode(one.file): one.problem for one in found}
+    assert "no regular file" in problems[b"a.csv"]
+    assert "no regular file" in problems[b"b.csv"]
+    assert problems[b"c.csv"] == "MemoryError: too much"
+    assert problems[b"d.csv"] is None
+    assert problems[b"caf\xe9.csv"] is None
+    assert (tmp_path / "out" / os.fsdecode(b"caf\xe9.csv")).exists()
+
+
+def test_a_small_parquet_of_long_texts_is_read_a_few_at_once(tmp_path, monkeypatch):
+    """A text is stored once, however many rows have it: together they would fill the memory."""
+    monkeypatch.setattr("utils.tables.BLOCK_BYTES", 10**6)
+    texts = [*["x" * 400_000] * 30, None, "short", *["y"] * 2000]
+    frame = pd.DataFrame({"text": texts, "n": range(len(texts))})
+    frame.to_parquet(tmp_path / "in.parquet")
+    assert (tmp_path / "in.parquet").stat().st_size < 100_000
+    blocks = list(read_table(tmp_path / "in.parquet"))
+    assert max(sum(len(row["text"] or "") for row in block.rows) for block in blocks) <= 1_200_000
+    assert len(blocks) < 40
+    assert [row["text"] for block in blocks for row in block.rows] == texts
+    assert blocks[-1].share == 1.0
+    assert blocks[0].schema.field("text").type == "large_string"  # as pandas writes it
+
+
+def test_long_lines_are_held_a_few_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tables.BLOCK_BYTES", 10**6)
+    row = json.dumps({"text": "x" * 400_000})
+    (tmp_path / "in.jsonl").write_text("\n".join([row] * 30))
+    blocks = list(read_table(tmp_path / "in.jsonl"))
+    assert max(len(block.rows) for block in blocks) <= 4
+    assert sum(len(block.rows) for block in blocks) == 30
 
 
 def test_a_link_to_nowhere_keeps_no_other_file_waiting(exported, tmp_path):

@@ -10,11 +10,12 @@ from utils import InputError
 from utils.inference import Classifier
 from utils.manifest import weights_sha256
 from utils.packaged import require_packages
-from utils.results import sha256, write_json
+from utils.results import claim, sha256, write_json
 from utils.scoring import USUAL, Layout, label_file
 from utils.settings import ROOT
 from utils.tables import FORMATS, table_format
 
+RECORD_SECONDS = 10.0  # to wait for another process that records a file, too
 MODEL = "labelled-by.json"  # in the output folder: what its labels are by, and of
 
 
@@ -64,13 +65,15 @@ def label_folder(work: Work, engine: Engine) -> Iterator[Labelled]:
     names = [path.relative_to(source).as_posix() for path in found if table_format(path)]
     if not names:
         raise InputError(f"{source} holds no file of {FORMATS}.")
-    _claim(work, names)
+    done = _claim(work, names)
     for path in found:
         if not table_format(path):
             yield Labelled(path.relative_to(source).as_posix(), left_out=True)
-    missing = [name for name in names if not (target / name).exists()]
-    yield from (Labelled(name, before=True) for name in names if name not in missing)
-    yield from engine(work, missing)
+    yield from (Labelled(name, before=True) for name in names if name in done)
+    for labelled in engine(work, [name for name in names if name not in done]):
+        if labelled.problem is None:
+            _record(work, labelled)
+        yield labelled
 
 
 def _visible_files(source: Path, target: Path) -> Iterator[Path]:
@@ -89,33 +92,63 @@ def _visible_files(source: Path, target: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in [*files, *links] if not name.startswith("."))
 
 
-def _claim(work: Work, names: list[str]) -> None:
-    """Write down whose labels the target holds, of which files; or check that it is the same."""
+def _claim(work: Work, names: list[str]) -> set[str]:
+    """Write down whose labels the target holds, of which files; or check that it is the same.
+
+    Returns the names of the files whose outputs are there.
+    """
     about = {"model_sha256": weights_sha256(work.model), **asdict(work.layout)}
     target, path = work.target, work.target / MODEL
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file: for a folder of files give a folder.")
-    inputs, known = {name: _sha256_if_readable(work.source / name) for name in names}, {}
+    inputs = {_shown(name): _sha256_if_readable(work.source / name) for name in names}
+    done = {_shown(name): target / name for name in names if (target / name).exists()}
+    known, outputs = {}, {}
     if path.exists():
         saved = asdict(USUAL) | json.loads(path.read_text(encoding="utf-8"))
-        known = saved.pop("inputs", inputs)
+        known, outputs = saved.pop("inputs", inputs), saved.pop("outputs", {})
         if saved != about:
             raise InputError(f"{target} holds labels by another model, or of another column, "
                              "separator or suffix: give another folder.")  # fmt: skip
         for name, found in inputs.items():
-            if known.get(name) != found and (target / name).exists():
+            if known.get(name) != found and name in done:
                 raise InputError(f"{target / name} holds the labels of another file: delete it to "
                                  "label this one, or give another folder.")  # fmt: skip
+        for name in done.keys() & outputs.keys():
+            size, written = done[name].stat().st_size, outputs[name]["bytes"]
+            if size != written:
+                raise InputError(f"{target / name} has {size:,} bytes, and {written:,} were "
+                                 "written: delete it to label that file again.")  # fmt: skip
     elif any(table_format(file) for file in target.rglob("*") if not file.is_dir()):
         raise InputError(f"{target} holds files already, of which nothing is known: give another "
                          "folder.")  # fmt: skip
-    if known != known | inputs:
-        write_json(path, about | {"inputs": known | inputs})
+    if known != known | inputs or not path.exists():
+        with claim(path, wait=RECORD_SECONDS):
+            write_json(path, about | {"inputs": known | inputs, "outputs": outputs})
+    return {name for name in names if _shown(name) in done}
+
+
+def _record(work: Work, labelled: Labelled) -> None:
+    """Write down how many rows and bytes a file's output has, by which the next run knows it."""
+    path = work.target / MODEL
+    with claim(path, wait=RECORD_SECONDS):
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved["outputs"][_shown(labelled.file)] = {
+            "rows": labelled.rows,
+            "unlabelled": labelled.unlabelled,
+            "bytes": (work.target / labelled.file).stat().st_size,
+        }
+        write_json(path, saved)
+
+
+def _shown(name: str) -> str:
+    """A file's name as JSON can hold it, also where it is not UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _sha256_if_readable(file: Path) -> str | None:
     try:
-        return sha256(file)
+        return sha256(file) if file.is_file() else None
     except OSError:
         return None  # labelling it will say why
 
@@ -133,6 +166,8 @@ class FileLabeller:
             rows, unlabelled = label_file(self.classifier, source, target, self.work.layout)
         except InputError as error:
             return Labelled(name, problem=str(error))
+        except Exception as error:  # whatever is in one file, the next one is labelled
+            return Labelled(name, problem=f"{type(error).__name__}: {str(error)[:200]}")
         return Labelled(name, rows, unlabelled)
 
 
@@ -157,7 +192,7 @@ def on_ray(work: Work, names: list[str], actors: int | None = None) -> Iterator[
             self.labeller = FileLabeller(work)
 
         def __call__(self, batch: dict) -> dict:
-            found = [self.labeller.label(str(name)) for name in batch["name"]]
+            found = [self.labeller.label(names[number]) for number in batch["number"]]
             return {name: [getattr(one, name) for one in found]
                     for name in Labelled.__dataclass_fields__}  # fmt: skip
 
@@ -165,7 +200,7 @@ def on_ray(work: Work, names: list[str], actors: int | None = None) -> Iterator[
         return
     # Actors work in folders of their own.
     work = Work(*(path.resolve() for path in (work.model, work.source, work.target)), work.layout)
-    items = [{"name": name} for name in names]
+    items = [{"number": number} for number in range(len(names))]  # a name may be no UTF-8
     start_ray()
     actors = actors or max(1, min(len(items), int(ray.cluster_resources().get("CPU", 1))))
     rows = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(

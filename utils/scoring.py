@@ -23,6 +23,7 @@ class Layout:
     text_column: str | None = None  # else text or review
     separator: str | None = None  # of .csv files; else a comma
     suffix: str = ""  # of the columns that are added
+    escape_formulas: bool = False  # in a CSV that is written
 
     @property
     def added(self) -> dict[str, pa.DataType]:
@@ -48,13 +49,14 @@ def label_file(
     if target.is_dir():
         raise InputError(f"{target} is a folder: give the name of a file to write.")
     blocks = read_table(source, layout.separator)
+    escape = layout.escape_formulas
     total = unlabelled = 0
 
     def fill(path: Path):
         nonlocal total, unlabelled
         text_column = None
         bar = tqdm(total=1, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}")
-        with bar, write_table(path, target.name, layout.separator) as write_block:
+        with bar, write_table(path, target.name, layout.separator, escape) as write_block:
             for block in blocks:
                 text_column = text_column or _text_column(block, source, layout.text_column)
                 label(classifier, block, text_column, layout)

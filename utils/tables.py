@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from utils import InputError
@@ -22,6 +24,7 @@ BLOCK = 1024  # rows held in memory at a time
 BLOCK_BYTES = 2**25  # of their lines, where these are long
 csv.field_size_limit(2**27)  # characters; the default refuses long texts
 SEPARATORS = ";\t|,"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
 GZ = ".gz"  # any of the formats made of text may be packed
 
 
@@ -69,6 +72,8 @@ def read_table(path: Path, separator: str | None = None) -> Iterator[Block]:
     suffix = _known_format(path)
     if not path.exists():
         raise InputError(f"{path} does not exist.")
+    if not path.is_file() and not path.is_dir():  # a pipe or a device may never end
+        raise InputError(f"{path} is no regular file: copy its content into one.")
     options = [_separator(suffix, separator)] if suffix in (".csv", ".tsv") else []
     return _readable_blocks(path, READERS[suffix](path, *options))
 
@@ -85,10 +90,11 @@ def _readable_blocks(path: Path, blocks: Iterator[Block]) -> Iterator[Block]:
 
 
 def write_table(
-    path: Path, name: str, separator: str | None = None
+    path: Path, name: str, separator: str | None = None, escape: bool = False
 ) -> AbstractContextManager[Callable[[Block], None]]:
     """A context in which blocks are written to `path`, in the format of `name`'s extension.
 
+    With `escape`, texts of a CSV that a spreadsheet would run as formulas get a ' before them.
     Raises InputError where a later block has columns that the format cannot add any more.
     """
     suffix = _known_format(Path(name))
@@ -96,7 +102,7 @@ def write_table(
         return _write_parquet(path)
     packed = name.lower().endswith(GZ)
     if suffix in (".csv", ".tsv"):
-        return _write_csv(path, packed, _separator(suffix, separator))
+        return _write_csv(path, packed, _separator(suffix, separator), escape)
     return _write_json(path, packed, array=suffix == ".json")
 
 
@@ -233,15 +239,43 @@ def _blocks(
 
 def _read_parquet(path: Path) -> Iterator[Block]:
     try:
-        with pq.ParquetFile(path) as file:
+        schema = pq.read_schema(path)
+        texts = [field.name for field in schema if _is_text(field.type)]
+        # A text that stands in many rows is stored once: as a dictionary it is read once, too.
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             total, done = file.metadata.num_rows, 0
-            for batch in file.iter_batches(BLOCK):
-                done += batch.num_rows
-                yield Block(batch.to_pylist(), share=done / total, schema=file.schema_arrow)
+            for batch in file.iter_batches(_rows_at_once(file.metadata)):
+                for part in _parts(batch):
+                    done += part.num_rows
+                    yield Block(part.to_pylist(), share=done / total, schema=schema)
             if not total:
-                yield Block(schema=file.schema_arrow)
+                yield Block(schema=schema)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _rows_at_once(metadata: pq.FileMetaData) -> int:
+    """Rows of a batch that come to BLOCK_BYTES at most, as the file's groups are in the mean."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    sizes = [group.total_byte_size / max(1, group.num_rows) for group in groups]
+    return max(1, min(BLOCK, int(BLOCK_BYTES / max([1, *sizes]))))
+
+
+def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in parts of BLOCK_BYTES at most, or of one row, once each row has its own texts."""
+    sizes = np.zeros(batch.num_rows)
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+            lengths = pc.binary_length(column.dictionary).take(column.indices)
+            sizes += lengths.fill_null(0).to_numpy(zero_copy_only=False)
+    numbers = (np.cumsum(sizes) // BLOCK_BYTES).astype(int)
+    starts = np.unique(numbers, return_index=True)[1]
+    for start, end in zip(starts, [*starts[1:], batch.num_rows], strict=True):
+        yield batch.slice(start, end - start)
 
 
 @contextmanager
@@ -254,22 +288,40 @@ def _text_file(path: Path, packed: bool) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _write_csv(path: Path, packed: bool, separator: str) -> Iterator[Callable[[Block], None]]:
+def _write_csv(
+    path: Path, packed: bool, separator: str, escape: bool
+) -> Iterator[Callable[[Block], None]]:
     with _text_file(path, packed) as file:
         writer = None
+
+        def write_rows(rows: list[dict]) -> None:
+            if escape:
+                rows = [{name: _no_formula(v) for name, v in row.items()} for row in rows]
+            writer.writerows(rows)
 
         def write(block: Block) -> None:
             nonlocal writer
             if writer is None:
                 file.write("\ufeff" if block.mark else "")
                 writer = csv.DictWriter(file, _columns(block), delimiter=separator)
-                writer.writeheader()
+                write_rows([{name: name for name in writer.fieldnames}])
             try:
-                writer.writerows(block.rows)
+                write_rows(block.rows)
             except ValueError as error:
                 raise InputError(f"A CSV file cannot add columns later: {error}.") from error
 
         yield write
+
+
+def _no_formula(value):
+    """The value; of a text that begins as a formula, with a ' before it, as OWASP advises."""
+    if not isinstance(value, str) or value[:1] not in FORMULA:
+        return value
+    try:
+        float(value)  # a number is none, be it negative
+        return value
+    except ValueError:
+        return f"'{value}"
 
 
 @contextmanager
