@@ -1,27 +1,33 @@
-"""Turn a model pickled with torch.save into a safe folder, running nothing that is in the file.
+"""Turn a classifier that others saved into a safe folder, running nothing that is in the file.
 
-Example:
+Examples:
   python scripts/convert-legacy.py finetuned_bert_model --tokenizer my-tokenizer --output my-model
+  python scripts/convert-legacy.py checkpoint-500 --output my-model
 
-FILE is a whole pickled model, whose class may no longer exist, or a state dict: a DistilBERT with a
-head of one linear layer on [CLS], or transformers' own of two.
+FILE is what torch.save wrote, a whole model, whose class may no longer exist, or a state dict; or a
+folder of save_pretrained or a Trainer. It is a DistilBERT with a head of one linear layer on [CLS],
+or of two with ReLU between them, as transformers' own.
 """
 
 import argparse
+import hashlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from utils import InputError
 from utils.export import write_model
 from utils.hardware import versions
 from utils.legacy import legacy_model, read_legacy
+from utils.manifest import check_replaceable
 from utils.results import sha256
-from utils.text import MAX_TOKENS
+from utils.tokenizer import load_tokenizer
 
 CARD = """---
 language: en
@@ -31,7 +37,7 @@ pipeline_tag: text-classification
 
 # {name}, converted
 
-The weights of `{name}` (SHA-256 `{sha256}`), read from a pickle without running it and written as
+The weights of `{name}` (SHA-256 `{sha256}`), read without running anything and written as
 safetensors. How it was trained is not in the file, and nothing was measured here.
 
 ```python
@@ -40,56 +46,105 @@ from transformers import pipeline
 pipeline("text-classification", "{folder}")("A moving, clever film.", truncation=True)
 ```
 """
+SECONDS = 120  # of reading, and one for each 10 MB
+GIGABYTES = 4  # beside a multiple of the file's size
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", type=Path, help="what torch.save wrote")
+    parser.add_argument("file", type=Path, help="what torch.save wrote, or a checkpoint's folder")
     parser.add_argument(
-        "--tokenizer", type=Path, required=True, help="a folder with the tokenizer of its training"
-    )
+        "--tokenizer", type=Path, help="a folder with the tokenizer of its training; of a folder "
+        "its own, if not given"
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
     parser.add_argument(
         "--heads", type=int, help="attention heads of each layer, where the file does not say"
     )
+    parser.add_argument(
+        "--labels", nargs=2, metavar=("CLASS_0", "CLASS_1"), help="names of the two classes, where "
+        "the file does not say: negative positive, or the other way round"
+    )  # fmt: skip
     arguments = parser.parse_args()
+    disable_progress_bar()
     try:
-        tensors, configuration = read_legacy(arguments.file)
-        model = legacy_model(tensors, configuration, arguments.heads)
-        tokenizer = read_tokenizer(arguments.tokenizer, model.config.vocab_size)
-        digest = sha256(arguments.file)
-        name, folder = arguments.file.name, arguments.output
-        card = CARD.format(name=name, sha256=digest, folder=folder.name)
-        about = {"converted_from": {"file": name, "sha256": digest}, "versions": versions()}
-        folder = write_model(model, tokenizer, card, about, folder)
+        folder, notes, tensors = convert(arguments)
     except InputError as error:
         sys.exit(f"error: {error}")
     shown = os.path.relpath(folder)
-    print(f"{len(tensors)} tensors were read, nothing was run. Class 0 is taken for NEGATIVE and 1")
-    print(f"for POSITIVE, as in the originals. Written to {shown}/. Use it:")
+    print(f"{tensors} tensors were read, nothing was run. In the new folder class 0 is NEGATIVE")
+    print("and class 1 POSITIVE.")
+    for note in notes:
+        print(f"Note: {note}")
+    print(f"Written to {shown}/. Use it:")
     print(f'  python scripts/model-inference.py --model {shown} "A moving, clever film."')
 
 
-def read_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder, which must have as many words as the model."""
-    if not folder.is_dir():
+def convert(arguments: argparse.Namespace) -> tuple[Path, list[str], int]:
+    """The folder that was written, what had to be assumed, and how many tensors were read."""
+    file, tokenizer = arguments.file, arguments.tokenizer
+    check_replaceable(arguments.output.resolve())
+    if tokenizer is None and not file.is_dir():
+        raise InputError("--tokenizer is missing: a file of torch.save holds none, so name a "
+                         "folder with the one of its training.")  # fmt: skip
+    if tokenizer is not None and not tokenizer.is_dir():
         raise InputError(
-            f"--tokenizer {folder} is no folder: save the tokenizer of the training there, with "
+            f"--tokenizer {tokenizer} is no folder: save the tokenizer of the training there, with "
             "AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)."
         )
+    with limits(file):
+        legacy = read_legacy(file)
+    model, notes = legacy_model(legacy, arguments.heads, arguments.labels)
+    tokenizer = load_tokenizer(tokenizer or file, model.config.vocab_size)
+    digest = hash_of(file)
+    name = file.resolve().name
+    card = CARD.format(name=name, sha256=digest, folder=arguments.output.name)
+    about = {"converted_from": {"file": name, "sha256": digest}, "versions": versions()}
+    folder = write_model(model, tokenizer, card, about, arguments.output)
+    return folder, notes, len(legacy.tensors)
+
+
+@contextmanager
+def limits(file: Path) -> Iterator[None]:
+    """Bounds on memory and processor time while a file of a stranger is read.
+
+    The reader has its own; these are for what it may have overlooked. Of this process, which does
+    nothing else: a child would have to hand its tensors back. Elsewhere than on POSIX there are
+    none.
+    """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # tokenizers raises no narrower one
-        raise InputError(f"--tokenizer {folder} cannot be read: {str(error)[:200]}") from error
-    if len(tokenizer) != vocabulary:
-        raise InputError(
-            f"The tokenizer in {folder} has {len(tokenizer):,} words and the model "
-            f"{vocabulary:,}: give the one of its training."
-        )
-    tokenizer.model_max_length = MAX_TOKENS
-    return tokenizer
+        import resource
+    except ImportError:
+        yield
+        return
+    files = file.rglob("*") if file.is_dir() else [file]
+    size = sum(path.stat().st_size for path in files if path.is_file())
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    # What is written to counts, not address space alone, which threads and drivers take in plenty.
+    wanted = {
+        resource.RLIMIT_DATA: GIGABYTES * 2**30 + 4 * size,
+        resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime) + SECONDS + size // 10**7,
+    }
+    before = {kind: resource.getrlimit(kind) for kind in wanted}
+    try:
+        for kind, (soft, hard) in before.items():
+            allowed = [n for n in (soft, hard, wanted[kind]) if n != resource.RLIM_INFINITY]
+            resource.setrlimit(kind, (min(allowed), hard))
+        yield
+    finally:
+        for kind, both in before.items():
+            resource.setrlimit(kind, both)
+
+
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file; of a folder that of its weights or, of several shards, of theirs."""
+    if path.is_file():
+        return sha256(path)
+    files = sorted(path.glob("model*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
+    hashes = [sha256(file) for file in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # both are compared on the processor
+os.environ["ACCELERATE_USE_CPU"] = "true"  # both are compared on the processor
 
 import numpy as np
 import psutil

@@ -4,6 +4,7 @@ Example: python scripts/run_notebooks.py 01 02 03 04 05
 """
 
 import argparse
+import atexit
 import os
 import sys
 import time
@@ -34,7 +35,11 @@ class PrintingClient(NotebookClient):
 
 
 def run_notebook(path: Path, run: Run) -> None:
-    """Execute one notebook in its own folder; keep the copy also where a cell fails."""
+    """Execute one notebook in its own folder; keep the copy also where a cell fails.
+
+    Raises InputError that says why, where its kernel does not start.
+    """
+    answered = []
     notebook = nbformat.read(path, as_version=4)
     client = PrintingClient(
         notebook,
@@ -42,17 +47,27 @@ def run_notebook(path: Path, run: Run) -> None:
         kernel_name="python3",
         resources={"metadata": {"path": path.parent}},
         extra_arguments=["--Application.log_level=ERROR"],
+        on_notebook_start=lambda notebook: answered.append(True),  # once the kernel has answered
     )
     started = time.perf_counter()
     print(f"\n=== {path.name}", flush=True)
     try:
         client.execute()
+    except Exception as error:  # of a kernel that does not start there are many kinds
+        if answered:
+            raise
+        atexit.unregister(client._cleanup_kernel)  # it would fail on exit: there is nothing left
+        raise InputError(
+            f"The kernel of {path.name} did not start ({type(error).__name__}: {error}). Install "
+            "the requirements again; `jupyter kernelspec list` shows other kernels called python3."
+        ) from error
     finally:
-        notebook.metadata.pop("widgets", None)
-        for cell in notebook.cells:
-            cell.metadata.pop("execution", None)  # times of day: noise in every difference
         copy = run.folder / "notebooks" / path.name
-        write(copy, lambda file: nbformat.write(notebook, file))
+        if answered:
+            notebook.metadata.pop("widgets", None)
+            for cell in notebook.cells:
+                cell.metadata.pop("execution", None)  # times of day: noise in every difference
+            write(copy, lambda file: nbformat.write(notebook, file))
     html, _ = HTMLExporter().from_notebook_node(notebook)
     write(copy.with_suffix(".html"), lambda file: file.write_text(html, encoding="utf-8"))
     print(f"=== {path.name}: {(time.perf_counter() - started) / 60:.1f} min", flush=True)

@@ -8,7 +8,7 @@ import pytest
 from conftest import load_script
 
 from utils.benchmark import engines, measure
-from utils.hardware import attention, precision
+from utils.hardware import CPU_ONLY, attention, device, precision
 from utils.text import tokenize
 
 
@@ -73,13 +73,26 @@ def test_engines_without_extras_answer_the_same(tmp_path):
 def test_a_benchmark_asks_for_what_it_needs_alone_and_before_it_takes_its_time(
     monkeypatch, tmp_path
 ):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as the script sets it, and undone here
+    monkeypatch.setenv(CPU_ONLY, "true")  # as the script sets it, and undone here
     bench = load_script("bench.py")
     monkeypatch.setattr(bench, "RELEASED", tmp_path)
     monkeypatch.setattr(bench, "set_up", None)  # no reviews, and no Hub
     monkeypatch.setattr("sys.argv", ["bench.py", "--part", "growth"])
     with pytest.raises(SystemExit, match=r"error: .* holds no exported model"):
         bench.main()
+
+
+@pytest.mark.parametrize("script", ["bench.py", "loadtest.py"])
+def test_engines_are_compared_on_the_processor_whatever_accelerator_there_is(script, monkeypatch):
+    monkeypatch.setenv(CPU_ONLY, "false")
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert device().type == "mps"
+    load_script(script)
+    assert device().type == "cpu"
+    pipelines = []
+    monkeypatch.setattr(engines, "pipeline", lambda *_, **given: pipelines.append(given))
+    engines.engines()["pipeline, one by one"][0](None)
+    assert [given["device"].type for given in pipelines] == ["cpu"]
 
 
 def test_an_epoch_is_timed(monkeypatch):

@@ -203,6 +203,25 @@ def test_the_card_has_the_measured_metrics_and_what_a_bare_pipeline_loses(classi
     assert "Not measured for these weights" in (other / "README.md").read_text()
 
 
+def test_agreement_is_measured_anew_where_the_temperature_is_another(classifier, tmp_path):
+    run, frame = Run(tmp_path), pd.DataFrame({"text": TEXTS, "raw": TEXTS, "label": [1, 0, 0]})
+    first = agreement.measure(run, classifier, TRAINED, frame)
+    assert agreement.measure(run, None, TRAINED, None) == first  # read back
+    about = {"model_sha256": TRAINED["model_sha256"]}
+    interval = {"value": 0.1, "interval": [0.0, 0.2], "by_chance": [0.0, 0.2]}
+    run.save("calibration", about | {
+        "temperature": 0.05, "temperature_interval": [0.05, 2.0], "validation_reviews": 3,
+        "calibration_error": {"before": interval, "after": interval},
+    })  # fmt: skip
+    not_measured = "what that changes was not measured"
+    assert not_measured in model_card(run, TRAINED, "model", half=True)
+    second = agreement.measure(run, classifier, TRAINED, frame)
+    assert second["temperature"] == 0.05
+    assert second["fp16"]["largest_difference"] != first["fp16"]["largest_difference"]
+    assert agreement.measure(run, None, TRAINED, None) == second
+    assert not_measured not in model_card(run, TRAINED, "model", half=True)
+
+
 def test_agreement_counts_flips_and_measures_the_bare_pipeline(classifier, tmp_path):
     ours, theirs = np.array([0.9, 0.4, 0.2, 0.6]), np.array([0.8, 0.6, 0.2, 0.4])
     found = agreement.agreement(np.array([1, 0, 0, 1]), ours, theirs)

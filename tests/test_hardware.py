@@ -5,12 +5,27 @@ import subprocess
 import sys
 
 import pytest
+from transformers import TrainingArguments
 
+from utils.hardware import CPU_ONLY, device
 from utils.settings import ROOT
+
+
+def test_one_variable_has_all_computed_on_the_processor(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    for value in ("", "0", "False"):
+        monkeypatch.setenv(CPU_ONLY, value)
+        assert device().type == "mps"
+    for value in ("true", "1", "Yes"):
+        monkeypatch.setenv(CPU_ONLY, value)
+        assert device().type == "cpu"
+    assert TrainingArguments(str(tmp_path), report_to="none").device.type == "cpu"
+
 
 BLOCKS = """
 import resource, sys, torch
-from utils.hardware import keep_freed_memory
+from utils.hardware import CPU_ONLY, device, keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()

@@ -212,6 +212,20 @@ def test_a_learning_curve_joins_the_budgets_and_says_what_labels_are_worth(tmp_p
     assert len(learning_curve(("plain",), folder=tmp_path)["plain"]) == 2
 
 
+@pytest.mark.parametrize("backbone", ["mini-labels", "mini-labels-1", "mini[v2]*", "a-labels500-b"])
+def test_a_runs_name_may_hold_anything(backbone, tmp_path):
+    for which, accuracy in (("half0", None), ("seed42", 0.9), ("labels500-seed42", 0.8)):
+        write_training(tmp_path, "plain", which, 0.9, 5, accuracy, f"imdb-{backbone}")
+    write_training(tmp_path, "plain", "seed42", 0.9, 5, 0.7, f"my-imdb-{backbone}")
+    write_training(tmp_path, "plain", "seed42", 0.9, 5, 0.6, "imdb-mini")
+    write_labels(tmp_path, "plain", f"imdb-{backbone}", 42, 1)
+    (row,) = ladder(backbone=backbone, folder=tmp_path)
+    assert (row["half"]["trainings"], row["test"]["values"], row["minutes"]) == (1, [0.9], 5)
+    for run, means in ((f"imdb-{backbone}", [0.8, 0.9]), ("imdb-mini", [0.6])):
+        curve = learning_curve(("plain",), run, tmp_path)["plain"]
+        assert [point["mean"] for point in curve] == means
+
+
 def test_the_ladder_is_drawn_whatever_was_scored(tmp_path):
     write_training(tmp_path, "teacher", "seed42", 0.94, 20, test=0.93, run="imdb-mpnet")
     assert ladder_figure(ladder(folder=tmp_path), {}).axes[0].get_title(loc="left") == ""

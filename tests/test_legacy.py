@@ -3,12 +3,17 @@
 import subprocess
 import sys
 import tarfile
+import time
+import tracemalloc
 import zipfile
+from copy import deepcopy
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import run_script
 from torch import nn
 from transformers import (
     BertConfig,
@@ -23,7 +28,7 @@ from utils.agreement import in_fp32
 from utils.backbone import load_backbone
 from utils.export import write_model
 from utils.inference import Classifier
-from utils.legacy import legacy_model, read_legacy
+from utils.legacy import Legacy, legacy_model, read_legacy
 from utils.manifest import check_manifest
 from utils.model import unfold_head
 from utils.results import sha256
@@ -71,8 +76,14 @@ def logits(model, ids=IDS):
         return getattr(model(ids), "logits", None)
 
 
-def convert(path: Path):
-    return legacy_model(*read_legacy(path))
+def convert(path: Path, **options):
+    """The stock model of a file or folder, without the notes."""
+    return legacy_model(read_legacy(path), **options)[0]
+
+
+def saved(value, path: Path, **options) -> Path:
+    torch.save(value, path, **options)
+    return path
 
 
 def test_a_whole_pickled_model_whose_class_is_gone_gives_the_same_logits(original, pickled):
@@ -96,10 +107,10 @@ def test_a_state_dict_by_any_of_the_originals_names(original, tmp_path, prefix):
         expected = original(IDS)
     with pytest.raises(InputError, match="how many attention heads its 64 dimensions have"):
         convert(tmp_path / "weights.bin")
-    model = legacy_model(*read_legacy(tmp_path / "weights.bin"), heads=4)
+    model = convert(tmp_path / "weights.bin", heads=4)
     assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
     with pytest.raises(InputError, match="5 attention heads do not divide 64"):
-        legacy_model(*read_legacy(tmp_path / "weights.bin"), heads=5)
+        convert(tmp_path / "weights.bin", heads=5)
 
 
 def test_the_stock_class_of_two_layers_keeps_its_head(tmp_path):
@@ -127,8 +138,7 @@ def test_a_malicious_pickle_does_not_run(original, tmp_path):
     torch.save(original, tmp_path / "model.pt")
     torch.save({"payload": Payload(ran), **original.state_dict()}, tmp_path / "state.pt")
     for name in ("model.pt", "state.pt"):
-        tensors, _ = read_legacy(tmp_path / name)
-        assert "classifier.weight" in tensors
+        assert "classifier.weight" in read_legacy(tmp_path / name).tensors
         assert not ran.exists()
     torch.load(tmp_path / "state.pt", weights_only=False)
     assert ran.exists()  # so the payload is a real one
@@ -143,7 +153,7 @@ def test_a_file_cannot_change_the_functions_it_is_given(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
         archive.writestr("archive/data.pkl", code)
         archive.writestr("archive/version", "3\n")
-    with pytest.raises(InputError, match="holds no tensors"):
+    with pytest.raises(InputError, match="sets the state of a function"):
         read_legacy(tmp_path / "model.pt")
     assert vars(rebuild) == before
 
@@ -190,10 +200,16 @@ def test_a_small_file_cannot_ask_for_endless_memory(tmp_path):
 
 def test_shapes_that_are_no_models_are_refused(original, tmp_path):
     weights = original.state_dict()
-    for name in ("model.embeddings.word_embeddings.weight", "classifier.bias"):
-        torch.save({**weights, name: torch.tensor(1.0)}, tmp_path / "model.pt")
-        with pytest.raises(InputError, match="not the shapes"):
-            convert(tmp_path / "model.pt")
+    for name, why in (
+        ("model.embeddings.word_embeddings.weight", "not the shapes"),
+        ("model.transformer.layer.0.ffn.lin2.bias", r"lin2.bias is missing and should be \[64\]"),
+        ("classifier.bias", r"classifier.bias \(\[\]\) is no part of a head"),
+    ):
+        changed = saved({**weights, name: torch.tensor(1.0)}, tmp_path / "model.pt")
+        if name.endswith("lin2.bias"):
+            changed = saved({k: v for k, v in weights.items() if k != name}, changed)
+        with pytest.raises(InputError, match=why):
+            convert(changed, heads=4)
 
 
 def test_a_truncated_file_is_refused(pickled):
@@ -237,7 +253,7 @@ def test_weights_with_a_layer_too_few_are_refused(original, tmp_path):
     weights.pop("model.transformer.layer.1.ffn.lin1.weight")
     torch.save(weights, tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"do not fit a DistilBERT of 2 layers"):
-        legacy_model(*read_legacy(tmp_path / "model.pt"), heads=4)
+        convert(tmp_path / "model.pt", heads=4)
 
 
 def test_the_script_writes_the_safe_folder(pickled, original, tiny_bert, tmp_path):
@@ -267,7 +283,7 @@ def test_the_service_says_what_a_converted_model_is(pickled, tiny_bert, tmp_path
 def test_a_model_of_fewer_tokens_than_reviews_have_is_refused():
     short = DistilBertConfig(**CONFIG.to_diff_dict() | {"max_position_embeddings": 128})
     with pytest.raises(InputError, match="reads 128 tokens at most: one that reads 512 is needed"):
-        legacy_model(Original(short).state_dict(), {"n_heads": 4})
+        legacy_model(Legacy(Original(short).state_dict(), {"n_heads": 4}, {}))
 
 
 def test_a_tokenizer_of_another_vocabulary_is_refused(pickled, tmp_path):
@@ -278,3 +294,277 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(pickled, tmp_path):
     assert out.returncode == 1
     assert "30,522 words and the model 37" in out.stderr
     assert not (tmp_path / "model").exists()
+
+
+class WithHead(nn.Module):
+    """An encoder of any attribute's name, and a head after it."""
+
+    def __init__(self, encoder, **head):
+        super().__init__()
+        self.l1 = encoder
+        for name, module in head.items():
+            setattr(self, name, module)
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(1)
+    return DistilBertModel(deepcopy(CONFIG)).eval()
+
+
+def cls(encoder):
+    with torch.no_grad():
+        return encoder(IDS).last_hidden_state[:, 0]
+
+
+def two(width: int = 64) -> list[nn.Module]:
+    return [nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 2)]
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("head", [
+    lambda: nn.Sequential(nn.Dropout(0.1), nn.Linear(64, 2, bias=False), nn.Softmax(-1)),
+    lambda: nn.Sequential(*two(), nn.LogSoftmax(-1)),
+    lambda: nn.Sequential(*two(8)),
+])  # fmt: skip
+def test_heads_that_are_known_give_the_same_probabilities(encoder, tmp_path, head, protocol):
+    whole = WithHead(encoder, out=head(), loss_fn=nn.CrossEntropyLoss(torch.tensor([1.0, 2.0])))
+    path = saved(whole.eval(), tmp_path / "model.pt", pickle_protocol=protocol)
+    with torch.no_grad():
+        expected = whole.out(cls(encoder)).softmax(-1)
+        if isinstance(whole.out[-1], nn.Softmax | nn.LogSoftmax):
+            expected = whole.out(cls(encoder))
+            expected = expected.exp() if isinstance(whole.out[-1], nn.LogSoftmax) else expected
+    model = convert(path)
+    assert torch.allclose(logits(model).softmax(-1), expected, rtol=0, atol=1e-6)
+    assert model.config.n_heads == 4
+
+
+@pytest.mark.parametrize(("head", "why"), [
+    (nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 2)), "out.1 is a Tanh"),
+    (nn.Sequential(nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 2)), "out.1 is a GELU"),
+    (nn.Sequential(nn.Linear(64, 2), nn.Sigmoid()), "out.1 is a Sigmoid"),
+    (nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 2)), r"out.0.weight \(LayerNorm\) is no part"),
+    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 2)), "The head has 3 layers"),
+    (nn.Sequential(nn.ReLU(), nn.Linear(64, 2)), "has the modules ReLU, Linear"),
+    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2)), "are Linear, Linear in this order"),
+    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2), nn.ReLU()), "Linear, Linear, ReLU in this"),
+    (nn.Sequential(nn.LSTM(64, 8), nn.Linear(8, 2)), r"out.0.weight_ih_l0 \(LSTM\) is no part"),
+    (nn.Sequential(nn.Linear(64, 65), nn.ReLU(), nn.Linear(65, 2)), "65 units, of 64 at most"),
+])  # fmt: skip
+def test_other_heads_are_refused_by_name(encoder, tmp_path, head, why):
+    with pytest.raises(InputError, match=why):
+        convert(saved(WithHead(encoder, out=head), tmp_path / "model.pt"))
+
+
+def test_what_the_file_does_not_say_is_a_note(encoder, tmp_path):
+    whole = WithHead(encoder, first=nn.Linear(64, 64), last=nn.Linear(64, 2))
+    notes = " ".join(legacy_model(read_legacy(saved(whole, tmp_path / "model.pt")))[1])
+    assert "ReLU is taken" in notes
+    assert "[CLS]" in notes
+    assert "Class 0 is taken for NEGATIVE" in notes
+    stock = DistilBertForSequenceClassification(deepcopy(CONFIG))
+    stock.config.id2label = {0: "neg", 1: "pos"}
+    assert legacy_model(read_legacy(saved(stock, tmp_path / "model.pt")))[1] == []
+    stock.pre_classifier = nn.Identity()
+    with pytest.raises(InputError, match="of which one layer was taken away"):
+        convert(saved(stock, tmp_path / "model.pt"))
+
+
+def test_parameters_with_attributes_in_python_are_read(tmp_path):
+    """As those of every model that from_pretrained made."""
+    stock = DistilBertForSequenceClassification(CONFIG).eval()
+    for parameter in stock.parameters():
+        parameter._is_hf_initialized = True
+    model = convert(saved(stock, tmp_path / "model.pt"))
+    assert torch.equal(logits(model), logits(stock))
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda weights: {"epoch": 3, "model_state_dict": weights, "loss": 0.3},
+    lambda weights: {f"_orig_mod.{name}": value for name, value in weights.items()},
+    lambda weights: {f"module.{name}": value for name, value in weights.items()},
+    lambda weights: {f"net.{name.replace('distilbert', 'l1')}": value
+                     for name, value in weights.items()},
+])  # fmt: skip
+def test_checkpoints_and_wrapped_models_are_unwrapped(tmp_path, wrap):
+    stock = DistilBertForSequenceClassification(CONFIG).eval()
+    optimiser = torch.optim.AdamW(stock.parameters())
+    stock(IDS, labels=torch.tensor([1])).loss.backward()
+    optimiser.step()
+    wrapped = wrap(stock.state_dict())
+    if "epoch" in wrapped:
+        wrapped["optimizer_state_dict"] = optimiser.state_dict()
+    model = convert(saved(wrapped, tmp_path / "model.pt"), heads=4)
+    assert torch.equal(logits(model), logits(stock))
+
+
+def test_two_models_in_a_file_are_both_named(original, tmp_path):
+    weights = original.state_dict()
+    path = saved({"model": weights, "ema": weights}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="holds two models, model and ema"):
+        read_legacy(path)
+    twice = {f"{name}.{key}": value for name in ("a", "b") for key, value in weights.items()}
+    with pytest.raises(InputError, match=r"two encoders, a.model. and b.model."):
+        convert(saved(twice, path))
+
+
+def test_one_output_becomes_two(encoder, tmp_path):
+    path, out = tmp_path / "model.pt", nn.Linear(64, 1)
+    model, notes = legacy_model(read_legacy(saved(WithHead(encoder, out=out), path)))
+    with torch.no_grad():
+        expected = out(cls(encoder)).sigmoid()[:, 0]
+    assert torch.allclose(logits(model).softmax(-1)[:, 1], expected, rtol=0, atol=1e-6)
+    assert "The one output is taken for POSITIVE's" in " ".join(notes)
+    negative = convert(path, labels=["positive", "negative"])
+    assert torch.allclose(logits(negative).softmax(-1)[:, 0], expected, rtol=0, atol=1e-6)
+    encoder.config.problem_type = "regression"
+    with pytest.raises(InputError, match="trained for regression"):
+        convert(saved(WithHead(encoder, out=out), path))
+
+
+@pytest.mark.parametrize(("names", "labels", "flipped"), [
+    ({0: "positive", 1: "negative"}, None, True),
+    ({0: "Neg", 1: "POS"}, None, False),
+    ({0: "LABEL_0", 1: "LABEL_1"}, ["positive", "negative"], True),
+    ({0: "good", 1: "bad"}, ["pos", "neg"], True),
+    ({0: "good", 1: "bad"}, None, "are called good, bad: say the names .* --labels"),
+    ({0: "positive", 1: "negative"}, ["negative", "positive"], "--labels contradicts"),
+    ({0: "negative", 1: "positive"}, ["good", "bad"], "one negative and one positive name"),
+])  # fmt: skip
+def test_class_names_decide_which_class_is_positive(tmp_path, names, labels, flipped):
+    config = DistilBertConfig(**CONFIG.to_diff_dict() | {"id2label": names})
+    stock = DistilBertForSequenceClassification(config).eval()
+    path = saved(stock, tmp_path / "model.pt")
+    if isinstance(flipped, str):
+        with pytest.raises(InputError, match=flipped):
+            convert(path, labels=labels)
+        return
+    model = convert(path, labels=labels)
+    expected = logits(stock).flip(-1) if flipped else logits(stock)
+    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-6)
+    assert model.config.id2label == {0: "NEGATIVE", 1: "POSITIVE"}
+
+
+def test_a_folder_of_a_trainer_converts_with_its_own_tokenizer(tiny_bert, tmp_path):
+    folder, tokenizer = tmp_path / "checkpoint-5", load_backbone(str(tiny_bert)).tokenizer
+    words = len(tokenizer)
+    config = DistilBertConfig(**CONFIG.to_diff_dict() | {"vocab_size": words,
+                              "id2label": {0: "pos", 1: "neg"}})  # fmt: skip
+    stock = DistilBertForSequenceClassification(config).eval()
+    stock.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(InputError, match=r"is a checkpoint.*convert-legacy.py \S+ --output"):
+        check_manifest(folder)
+    out = run_script("convert-legacy.py", folder, "--output", tmp_path / "model")
+    assert out.returncode == 0, out.stderr
+    assert "class 0 is NEGATIVE" in out.stdout
+    found = Classifier.from_folder(tmp_path / "model")
+    expected = logits(stock, torch.tensor([tokenizer("great film")["input_ids"]]))
+    assert np.allclose(in_fp32(found).probabilities(["great film"]),
+                       expected.softmax(-1)[0, 0], atol=1e-6)  # fmt: skip
+    (folder / "model.safetensors").unlink()
+    torch.save(stock.state_dict(), folder / "pytorch_model.bin")
+    assert torch.equal(logits(convert(folder)), logits(convert(saved(stock, tmp_path / "m.pt"))))
+
+
+def archive(path: Path, code: bytes, storage: bytes = b"", compressed: bool = False) -> Path:
+    """A file as torch.save lays it out, with a pickle and one storage."""
+    kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", kind) as file:
+        file.writestr("archive/data.pkl", code)
+        file.writestr("archive/data/0", storage)
+        file.writestr("archive/version", "3\n")
+    return path
+
+
+def state_dict_code(size: int, change=lambda code: code) -> bytes:
+    """The pickle of {"a": tensor of that size}, changed."""
+    stream = BytesIO()
+    torch.save({"a": torch.ones(size)}, stream)
+    with zipfile.ZipFile(stream) as file:
+        (name,) = (n for n in file.namelist() if n.endswith("data.pkl"))
+        return change(file.read(name))
+
+
+NESTED_KEYS = b"\x80\x02}K\x01" + b"".join(b"q%ch%c\x86" % (n, n) for n in range(60)) + b"K\x01s."
+SAME_HASH = b"\x80\x02}(" + b"\x8a\x10" + (2**61 - 1 << 40).to_bytes(16, "little") + b"Nu."
+STORAGE = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x04tQ"
+REBUILD = b"\x80\x02}X\x01\0\0\0actorch._utils\n_rebuild_tensor_v2\n"
+LAST = b"\x89}tR"
+
+
+@pytest.mark.parametrize(("code", "why"), [
+    (b"\x80\x05\x96" + (6 << 30).to_bytes(8, "little") + b"ab.", "."),
+    (b"\x80\x02cbuiltins\nbytearray\n\x8a\x05" + (6 << 30).to_bytes(5, "little") + b"\x85R.",
+     "holds no tensors"),
+    (NESTED_KEYS, "a dictionary has a tuple as key"),
+    (SAME_HASH, "a dictionary has a int as key"),
+    (b"\x80\x02I" + b"9" * 10_000 + b"\n.", "."),
+    # a tensor of [1, 2**40] that shows one number again and again
+    (REBUILD + b"(" + STORAGE + b"K\0K\x01\x8a\x06" + (2**40).to_bytes(6, "little")
+     + b"\x86K\0K\0\x86" + LAST + b"s.", "a is larger than the whole file"),
+    # one of [8] of a storage of four
+    (REBUILD + b"(" + STORAGE + b"K\0K\x08\x85K\x01\x85" + LAST + b"s.", "beyond its own data"),
+    (REBUILD + b"(" + STORAGE + b"K\x7fK\x01\x85K\x01\x85" + LAST + b"s.", "beyond its own data"),
+    (REBUILD + b"(" + STORAGE + b"J\xff\xff\xff\xffK\x01\x85K\x01\x85" + LAST + b"s.",
+     "storage, size or stride"),
+    # one of [4] that is then set to [8]
+    (REBUILD + b"(" + STORAGE + b"K\0K\x04\x85K\x01\x85" + LAST + b"(" + STORAGE
+     + b"K\0K\x08\x85K\x01\x85tbs.", "sets the state of a Record"),
+    # one of a kind that is not known
+    (b"\x80\x02}X\x01\0\0\0actorch._utils\n_rebuild_sparse_tensor\n)Rs.",
+     "a is a _rebuild_sparse_tensor"),
+    (b"\x80\x02(i__main__\nX\n.", "the operation INST"),
+])  # fmt: skip
+def test_a_few_bytes_cannot_ask_for_memory_time_or_what_is_not_in_the_file(tmp_path, code, why):
+    path = archive(tmp_path / "model.pt", code, torch.ones(4).numpy().tobytes())
+    started = time.perf_counter()
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=why):
+            read_legacy(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+    assert time.perf_counter() - started < 5
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
+    code = state_dict_code(2**20)
+    path = archive(tmp_path / "model.pt", code, bytes(2**25), compressed=True)
+    with pytest.raises(InputError, match="unpacks to more than its size"):
+        read_legacy(path)
+
+
+def test_many_tensors_of_one_storage_are_refused(tmp_path):
+    one = torch.zeros(1000)
+    with pytest.raises(InputError, match="larger together than the whole file"):
+        read_legacy(saved({str(n): one.view(10, 100) for n in range(500)}, tmp_path / "model.pt"))
+
+
+def test_shapes_that_claim_more_than_there_is_build_no_model(original, tmp_path):
+    """A wide embedding of one word would be a model of many gigabytes."""
+    weights = original.state_dict()
+    weights["model.embeddings.word_embeddings.weight"] = torch.zeros(1, 60_000)
+    started = time.perf_counter()
+    with pytest.raises(InputError, match="do not fit a DistilBERT of 2 layers"):
+        convert(saved(weights, tmp_path / "model.pt"), heads=4)
+    assert time.perf_counter() - started < 2
+
+
+def test_values_are_those_of_the_file(tmp_path):
+    base = torch.arange(24, dtype=torch.float32).reshape(4, 6)
+    values = {"a": base.T, "b": base[1:, ::2], "c": base.half(), "d": base.bfloat16(),
+              "e": torch.empty(0, 3), "f": torch.tensor(3), "g": base > 3}  # fmt: skip
+    found = read_legacy(saved(values, tmp_path / "model.pt")).tensors
+    assert all(torch.equal(found[name], value) for name, value in values.items())
+    assert all(found[name].dtype == value.dtype for name, value in values.items())
+
+
+def test_a_file_without_a_tokenizer_and_a_berts_folder_are_refused(pickled, tiny_bert, tmp_path):
+    out = run_script("convert-legacy.py", pickled, "--output", tmp_path / "model")
+    assert "--tokenizer is missing" in out.stderr
+    out = run_script("convert-legacy.py", tiny_bert, "--output", tmp_path / "model")
+    assert "tiny is a bert, and only a DistilBERT" in out.stderr
+    assert "Traceback" not in out.stderr

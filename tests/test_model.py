@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import (
     AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
     BertModel,
     DistilBertConfig,
     DistilBertForMaskedLM,
@@ -189,6 +192,99 @@ def test_a_pipeline_cuts_at_512_whatever_a_checkpoint_says(model, tiny_bert, tmp
         tokenizer.save_pretrained(tmp_path / "again")
         again = AutoTokenizer.from_pretrained(tmp_path / "again")
         assert len(again("great " * 600, truncation=True)["input_ids"]) == 512
+
+
+@pytest.fixture
+def masked(tiny_bert, tmp_path) -> Path:
+    """The folder of a BERT with a masked-language head, as save_pretrained leaves it."""
+    folder = tmp_path / "masked"
+    torch.manual_seed(3)
+    config = BertConfig.from_pretrained(tiny_bert)
+    BertForMaskedLM(config).save_pretrained(folder)
+    for path in tiny_bert.glob("*token*"):
+        shutil.copy(path, folder)
+    return folder
+
+
+def same_weights(folder: Path, expected: dict) -> bool:
+    found = load_backbone(str(folder)).weights
+    same = all(torch.equal(found[name], value) for name, value in expected.items())
+    return same and found.keys() == expected.keys()
+
+
+def test_any_layout_of_a_bert_gives_the_same_weights_without_its_heads(masked):
+    bert = BertForMaskedLM.from_pretrained(masked)
+    expected = bert_to_distilbert(bert.bert.state_dict())
+    assert same_weights(masked, expected)
+    bert.save_pretrained(masked, max_shard_size="10KB")
+    (masked / "model.safetensors").unlink()
+    assert len(list(masked.glob("model-*-of-*.safetensors"))) > 2
+    assert same_weights(masked, expected)
+    first = min(masked.glob("model-*"))
+    index = masked / "model.safetensors.index.json"
+    before = index.read_text()
+    for name in ("../elsewhere.safetensors", "/elsewhere.safetensors", "absent.safetensors"):
+        index.write_text(before.replace(first.name, name))
+        with pytest.raises(InputError, match=r"is missing, which model.safetensors.index"):
+            load_backbone(str(masked))
+    index.write_text(before)
+    shutil.copy(max(masked.glob("model-*")), first)
+    with pytest.raises(InputError, match=r"The shards in .* lack"):
+        load_backbone(str(masked))
+    for path in masked.glob("model*"):
+        path.unlink()
+    torch.save(bert.state_dict(), masked / "pytorch_model.bin")
+    assert same_weights(masked, expected)
+    torch.save(bert.state_dict(), masked / "pytorch_model.bin",
+               _use_new_zipfile_serialization=False)  # fmt: skip
+    assert same_weights(masked, expected)
+    (masked / "pytorch_model.bin").unlink()
+    with pytest.raises(InputError, match="holds no weights"):
+        load_backbone(str(masked))
+
+
+def test_a_checkpoint_in_a_pickle_runs_nothing(masked, tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    (masked / "model.safetensors").unlink()
+    torch.save({"a": Payload()}, masked / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"pytorch_model.bin cannot be read"):
+        load_backbone(str(masked))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("change", [{"num_hidden_layers": 3}, {"num_hidden_layers": 1},
+                                    {"intermediate_size": 99}])  # fmt: skip
+def test_weights_that_do_not_fit_their_configuration_are_refused(masked, change):
+    path = masked / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=r"does not fit its own config.json: \S+ should be"):
+        load_backbone(str(masked))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_a_checkpoint_with_code_of_its_own_is_refused(masked, name):
+    saved = json.loads((masked / name).read_text())
+    (masked / name).write_text(json.dumps(saved | {"auto_map": {"AutoConfig": "code.Mine"}}))
+    with pytest.raises(InputError, match=f"{name} names code .*auto_map"):
+        load_backbone(str(masked))
+
+
+def test_a_decoder_is_refused(masked):
+    path = masked / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"is_decoder": True}))
+    with pytest.raises(InputError, match="is a decoder"):
+        load_backbone(str(masked))
+
+
+def test_a_backbone_without_a_tokenizer_is_refused(masked):
+    """transformers would make one up, of five words, and all others would be [UNK]."""
+    for path in masked.glob("*token*"):
+        path.unlink()
+    with pytest.raises(InputError, match="has no tokenizer"):
+        load_backbone(str(masked))
 
 
 def test_weights_that_are_no_bert_are_refused(tiny_bert):

@@ -14,6 +14,7 @@ import nbformat
 import pytest
 from conftest import load_script, make_reviews, run_script
 
+from utils import InputError
 from utils.figures import coloured_words
 from utils.results import Run
 from utils.settings import ROOT
@@ -109,6 +110,44 @@ def test_each_notebook_that_is_asked_for_must_exist():
     assert run.returncode == 1
     assert "no notebook's name begins with 3." in run.stderr
     assert not run.stdout
+
+
+# A kernelspec that jupyter finds before the one of this environment, and what its error says.
+BROKEN_KERNELS = {
+    "{": "JSONDecodeError",
+    '{"argv": ["/no/such/python"], "language": "python", "display_name": ""}': "No such file",
+    json.dumps({"argv": [sys.executable, "-c", "import nothing_like_ipykernel"],
+                "language": "python", "display_name": ""}): "Kernel died before replying",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", BROKEN_KERNELS, ids=BROKEN_KERNELS.values())
+def test_a_kernel_that_does_not_start_is_one_sentence(spec, reviews_folder, tmp_path):
+    kernel = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(spec)
+    run = run_script("run_notebooks.py", "01", jupyter_path=tmp_path / "jupyter", labels=200,
+                     source=reviews_folder, backbone="minilm", artifacts=tmp_path)  # fmt: skip
+    assert run.returncode == 1
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith("error: The kernel of 01_data_exploration.ipynb did not start (")
+    assert BROKEN_KERNELS[spec] in last
+    assert "run_notebooks.py" not in run.stderr  # no traceback of ours
+    assert not list(tmp_path.glob("*/notebooks/*"))
+
+
+def test_a_missing_kernel_is_one_sentence(tmp_path, monkeypatch):
+    script = load_script("run_notebooks.py")
+
+    class Client(script.PrintingClient):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **{**kwargs, "kernel_name": "none such"})
+
+    monkeypatch.setattr(script, "PrintingClient", Client)
+    with pytest.raises(
+        InputError, match=r"did not start \(NoSuchKernel: No such kernel named none"
+    ):
+        script.run_notebook(NOTEBOOKS[0], Run(tmp_path))
 
 
 def test_words_that_push_most_show_without_colours():

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -298,6 +299,19 @@ def test_a_student_is_compared_with_its_teachers_where_it_learnt_nothing(
     more = pd.concat([texts, make_reviews(10, seed=5).assign(hash="more")])
     assert against_teachers(other, more, {path: "a"}) is None
     assert "does not hold the labels of these 70 reviews" in capsys.readouterr().out
+
+
+def test_a_student_that_is_wholly_sure_is_not_infinitely_far_from_its_teachers(labelled):
+    """Its softmax rounds to 1: saved as Infinity, its result would be no JSON."""
+    _, texts, path = labelled
+    theirs = read_labels(path)["labels"][54:].astype(float)
+    for sure in (0.0, 1.0):
+        student = SimpleNamespace(probabilities=lambda chunk, p=sure: np.full(len(chunk), p))
+        found = against_teachers(student, texts, {path: "a"})["divergences"]
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
+        share = theirs if sure else 1 - theirs  # what they give to what it is sure of
+        entropy = share * np.log(share) + (1 - share) * np.log(1 - share)
+        assert found == pytest.approx(entropy - (1 - share) * np.log(5e-7), abs=1e-5)
 
 
 def test_a_head_that_comes_along_is_kept(backbone):

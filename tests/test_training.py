@@ -1,22 +1,36 @@
 """Fine-tuning: it learns, resumes to the same result, and is not repeated."""
 
 import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 from conftest import interrupt_halfway, run_script, trainer_in
 from safetensors.torch import load_file
 
-from utils import InputError
+from utils import InputError, training
 from utils.data import load_reviews
 from utils.figures import training_curves
 from utils.manifest import check_manifest
-from utils.recipe import Recipe
+from utils.recipe import Recipe, fingerprint
+from utils.research.adapt import adapt, pretraining_fingerprint
+from utils.research.unlabelled import hash_of
 from utils.results import Run
-from utils.settings import Settings
+from utils.settings import ROOT, Settings
 from utils.timing import advice, estimate_minutes
-from utils.training import fine_tune, load_trained, validation_accuracy
+from utils.training import (
+    checkpoint_to_resume,
+    fine_tune,
+    load_trained,
+    validation_accuracy,
+)
 
 RECIPE = Recipe(learning_rate=5e-3, seed=0, epochs=2)
 
@@ -147,6 +161,139 @@ def test_a_checkpoint_cut_short_is_passed_over(trained, backbone, reviews, tmp_p
     (folder / "checkpoint-12" / "model.safetensors").write_bytes(b"half")
     again = fine_tune(run, trainer_in(run, backbone, reviews, RECIPE), backbone, reviews, RECIPE)
     assert again["model_sha256"] == result["model_sha256"]
+
+
+@pytest.fixture(scope="module")
+def halfway(backbone, reviews, tmp_path_factory) -> Path:
+    """The folder of a training that was interrupted after its first checkpoint."""
+    run = Run(tmp_path_factory.mktemp("halfway") / "run")
+    trainer = trainer_in(run, backbone, reviews, RECIPE)
+    interrupt_halfway(trainer)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(run, trainer, backbone, reviews, RECIPE)
+    return run.folder
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def flip(file: Path) -> None:
+    """One bit in the middle, among the tensors."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("model.safetensors", cut),
+        ("model.safetensors", empty),
+        ("model.safetensors", Path.unlink),
+        ("optimizer.pt", cut),
+        ("optimizer.pt", flip),
+        ("optimizer.pt", Path.unlink),
+        ("scheduler.pt", empty),
+        ("rng_state.pth", cut),
+        ("trainer_state.json", cut),
+        ("trainer_state.json", empty),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(name, damage, halfway, backbone, reviews, tmp_path):
+    run = Run(tmp_path / "run")
+    shutil.copytree(halfway, run.folder)
+    [checkpoint] = run.folder.glob("checkpoints/*/checkpoint-*")
+    damage(checkpoint / name)
+    trainer = trainer_in(run, backbone, reviews, RECIPE)
+    with pytest.raises(InputError) as refused:
+        fine_tune(run, trainer, backbone, reviews, RECIPE)
+    assert f"damaged: {name} is missing or cut short" in str(refused.value)
+    where = checkpoint.relative_to(tmp_path).as_posix()
+    assert f"Delete {where} and run again" in str(refused.value)
+    shutil.rmtree(tmp_path / where)
+    assert not checkpoint_to_resume(trainer)
+
+
+# Holds the claim of a folder until its standard input is closed.
+HOLDS = """
+import sys
+from pathlib import Path
+from utils.results import claim
+
+with claim(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process_at(folder: Path | str) -> Iterator[None]:
+    """Within it another process, which is training there, has the claim of a folder."""
+    command = [sys.executable, "-c", HOLDS, str(folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as other:
+        assert other.stdout.readline() == b"held\n"
+        yield
+
+
+def test_a_second_start_does_not_touch_the_first_ones_checkpoint(backbone, reviews, tmp_path):
+    run = Run(tmp_path / "run")
+    trainer = trainer_in(run, backbone, reviews, RECIPE)
+    unfinished = Path(trainer.args.output_dir) / "checkpoint-12"
+    unfinished.mkdir(parents=True)
+    with (
+        another_process_at(trainer.args.output_dir),
+        pytest.raises(InputError, match="another process is writing the training run/checkpoints"),
+    ):
+        fine_tune(run, trainer, backbone, reviews, RECIPE)
+    assert unfinished.exists()
+
+
+def test_a_second_start_of_pretraining_does_not_either(backbone, reviews, tmp_path):
+    folder = tmp_path / pretraining_fingerprint(backbone, hash_of(reviews.train), 0)
+    unfinished = folder / "checkpoint-12"
+    unfinished.mkdir(parents=True)
+    with (
+        another_process_at(folder),
+        pytest.raises(InputError, match="another process is writing the pretraining"),
+    ):
+        adapt(tmp_path, backbone, reviews.train, seed=0)
+    assert unfinished.exists()
+
+
+def test_only_the_first_of_several_processes_takes_the_claim(backbone, reviews, tmp_path):
+    trainer = trainer_in(Run(tmp_path / "run"), backbone, reviews, RECIPE)
+    trainer.is_world_process_zero = lambda: False
+    trainer.train = reached = Mock(side_effect=KeyboardInterrupt)
+    with another_process_at(trainer.args.output_dir), pytest.raises(KeyboardInterrupt):
+        fine_tune(Run(tmp_path / "run"), trainer, backbone, reviews, RECIPE)
+    assert reached.called
+
+
+def test_code_beside_the_weights_is_not_run(trained, monkeypatch):
+    run, _ = trained
+    asked = []
+    for kind in (training.AutoConfig, training.AutoTokenizer):
+
+        def load(folder, load=kind.from_pretrained, **how):
+            asked.append(how["trust_remote_code"])
+            return load(folder, **how)
+
+        monkeypatch.setattr(kind, "from_pretrained", load)
+    load_trained(run)
+    assert set(asked) == {False}
+
+
+def test_the_release_of_transformers_does_not_repeat_a_training(backbone, reviews, monkeypatch):
+    before = fingerprint(backbone, reviews, RECIPE)
+    monkeypatch.setattr("transformers.configuration_utils.__version__", "5.23.1")
+    assert backbone.config.to_dict()["transformers_version"] == "5.23.1"
+    assert fingerprint(backbone, reviews, RECIPE) == before
 
 
 def test_the_smallest_budget_trains(tiny_bert, reviews_folder, backbone, tmp_path):

@@ -7,7 +7,7 @@ from transformers import pipeline
 
 from utils.calibration import temperature_of
 from utils.evaluation import mcnemar, metrics
-from utils.hardware import precision
+from utils.hardware import device, precision
 from utils.inference import Classifier
 from utils.model import fold_head
 from utils.results import Run
@@ -43,9 +43,11 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
     where it is too long; `flips_where_cut` counts the labels that differ among those. `fp16` is the
     exported model, whose head has the temperature in it, with its weights rounded to fp16, against
     the same in fp32. `bf16`, only where the processor takes it, is the model as `Classifier`
-    computes it there. Measured once for a model, then read back.
+    computes it there. Measured once for a model and its temperature, then read back.
     """
-    saved = run.find("agreement", model_sha256=trained["model_sha256"])
+    temperature = temperature_of(run, trained)
+    about = {"model_sha256": trained["model_sha256"], "temperature": temperature}
+    saved = run.find("agreement", **about)
     if saved:
         return saved
     labels = validation["label"].to_numpy()
@@ -53,18 +55,19 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
     ours = in_fp32(classifier).probabilities(texts)
     stock = fold_head(classifier.model)
     plain = pipeline(
-        "text-classification", model=stock, tokenizer=classifier.tokenizer, truncation=True
-    )
+        "text-classification", model=stock, tokenizer=classifier.tokenizer, truncation=True,
+        device=device(),
+    )  # fmt: skip
     positive = stock.config.id2label[1]
     answers = plain(validation["raw"].tolist())
     bare = np.array([a["score"] if a["label"] == positive else 1 - a["score"] for a in answers])
     differ = (bare >= 0.5) != (ours >= 0.5)
     cut = np.array(tokenize(classifier.tokenizer, texts).shortened)
-    exported = fold_head(classifier.model, temperature_of(run, trained))
+    exported = fold_head(classifier.model, temperature)
     whole = Classifier(exported, classifier.tokenizer, torch.float32).probabilities(texts)
     rounded = Classifier(exported.half().float(), classifier.tokenizer, torch.float32)
     result = {
-        "model_sha256": trained["model_sha256"],
+        **about,
         "pipeline": agreement(labels, ours, bare) | {"flips_where_cut": int((differ & cut).sum())},
         "fp16": agreement(labels, whole, rounded.probabilities(texts)),
     }

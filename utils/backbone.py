@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
-    AutoTokenizer,
-    DistilBertTokenizer,
+    DistilBertModel,
     MPNetForSequenceClassification,
-    MPNetTokenizer,
+    MPNetModel,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -21,13 +21,16 @@ from transformers import (
 from utils import InputError
 from utils.bert import bert_to_distilbert, distilbert_config
 from utils.hardware import attention, device
-from utils.hub import HUB_BACKBONE, require_hub
+from utils.hub import HUB_BACKBONE, HUB_REVISIONS, require_hub
+from utils.manifest import is_pointer
 from utils.model import LABELS, CustomHeadDistilBert
 from utils.packaged import MINILM, MPNET, minilm_folder, mpnet_folder
 from utils.settings import resolve_path
 from utils.text import MAX_TOKENS
+from utils.tokenizer import load_tokenizer, model_config
 
 DROPOUT = 0.1  # before the head
+HUB_NAMES = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def load_backbone(name: str, teacher: bool = False) -> Backbone:
     """
     if name == "distilbert":
         require_hub(HUB_BACKBONE, "BACKBONE=minilm")
-        return _load_checkpoint(HUB_BACKBONE, HUB_BACKBONE)
+        return _load_checkpoint(_hub_folder(), HUB_BACKBONE)
     if name == "minilm":
         return _load_checkpoint(minilm_folder(), f"{MINILM} in DistilBERT's layout")
     if name == "mpnet":
@@ -67,50 +70,125 @@ def load_backbone(name: str, teacher: bool = False) -> Backbone:
     return _load_checkpoint(folder, folder.name, teacher)
 
 
-def _load_checkpoint(checkpoint: Path | str, title: str, teacher: bool = False) -> Backbone:
-    """A DistilBERT or BERT checkpoint, or a teacher's: a folder, or a repository of the Hub."""
+def _hub_folder() -> Path:
+    """The folder of the Hub's cache with the backbone's files, which are fetched where missing."""
+    revision = HUB_REVISIONS[HUB_BACKBONE]
     try:
-        config = AutoConfig.from_pretrained(checkpoint)
-        if config.model_type == "distilbert":
-            # Through our class, which knows that a masked-language head may be left over.
-            model = CustomHeadDistilBert.from_pretrained(checkpoint, dtype=torch.float32)
-            config, weights = model.config, model.distilbert.state_dict()
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        elif config.model_type == "bert":
-            weights = load_file(Path(checkpoint) / "model.safetensors")
-            weights = {name: tensor.float() for name, tensor in weights.items()}
+        files = [hf_hub_download(HUB_BACKBONE, name, revision=revision) for name in HUB_NAMES]
+    except Exception as error:
+        raise InputError(
+            f"The Hub did not give {HUB_BACKBONE} ({type(error).__name__}: {str(error)[:200]}). "
+            "Try again later, or use BACKBONE=minilm."
+        ) from error
+    return Path(files[0]).parent
+
+
+def _load_checkpoint(folder: Path, title: str, teacher: bool = False) -> Backbone:
+    """The checkpoint of a DistilBERT or BERT in a folder, or a teacher's."""
+    kind = model_config(folder).get("model_type")
+    if kind == "mpnet" and not teacher:
+        raise InputError(f"{title} is a {kind} checkpoint: give a DistilBERT or BERT one.")
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        weights = {name: tensor.float() for name, tensor in load_weights(folder).items()}
+        if kind == "bert":
             config, weights = distilbert_config(config), bert_to_distilbert(weights)
-            # Built from its vocabulary: the saved tokenizer.json cuts and pads to 128 tokens.
-            saved = json.loads((Path(checkpoint) / "tokenizer_config.json").read_text())
-            tokenizer = DistilBertTokenizer(
-                vocab=str(Path(checkpoint) / "vocab.txt"),
-                do_lower_case=saved.get("do_lower_case", True),
-            )
-        elif config.model_type == "mpnet" and teacher:
-            weights = load_file(Path(checkpoint) / "model.safetensors")
-            unused = ("pooler.", "embeddings.position_ids")
-            weights = {k: v.float() for k, v in weights.items() if not k.startswith(unused)}
-            tokenizer = MPNetTokenizer(vocab=str(Path(checkpoint) / "vocab.txt"))
         else:
-            raise InputError(
-                f"{title} is a {config.model_type} checkpoint: give a DistilBERT or BERT one."
-            )
+            config.dtype = torch.float32
+            weights = _encoder(weights, kind)
     except InputError:
         raise
     except Exception as error:
         raise InputError(
             f"The backbone {title} cannot be loaded ({type(error).__name__}: {str(error)[:200]}). "
-            "Check the folder or the connection, or use BACKBONE=minilm."
+            "Check the folder, or use BACKBONE=minilm."
         ) from error
     if config.max_position_embeddings < MAX_TOKENS:
         raise InputError(
             f"{title} reads {config.max_position_embeddings} tokens at most: give one that reads "
             f"{MAX_TOKENS}."
         )
-    tokenizer.model_max_length = MAX_TOKENS  # where a pipeline cuts, whatever was saved
+    _check_shapes(config, weights, title)
+    tokenizer = load_tokenizer(folder, config.vocab_size)
     # Usual ones: a narrow encoder bears, and needs, larger steps than one of BERT-base's width.
     learning_rate = 3e-5 if config.hidden_size >= 768 else 1e-4
     return Backbone(title, learning_rate, config, weights, tokenizer)
+
+
+def load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a checkpoint's folder, by name: safetensors or a pickle, whole or in shards.
+
+    Nothing in a pickle is run. Raises InputError where there are none, a shard is missing, or a
+    file is damaged or holds something else.
+    """
+    for name, read in (("model.safetensors", load_file), ("pytorch_model.bin", _load_pickle)):
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            return _read_file(folder / name, read)
+        if index.is_file():
+            try:
+                places = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+                shards = sorted(set(map(str, places.values())))
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(f"{index} is damaged: download the folder again.") from error
+            weights = {}
+            for shard in shards:
+                # A name only: an index may not lead out of its folder.
+                if Path(shard).name != shard or not (folder / shard).is_file():
+                    raise InputError(f"{folder / shard} is missing, which {index.name} lists: "
+                                     "download the folder again.")  # fmt: skip
+                weights |= _read_file(folder / shard, read)
+            if absent := sorted(set(places) - set(weights)):
+                raise InputError(f"The shards in {folder} lack {absent[0]}: download them again.")
+            return weights
+    raise InputError(
+        f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin, nor shards."
+    )
+
+
+def _read_file(path: Path, read) -> dict[str, torch.Tensor]:
+    if is_pointer(path):
+        raise InputError(f"{path} is a Git LFS pointer, no weights: `git lfs pull`.")
+    try:
+        weights = read(path)
+    except Exception as error:  # of several libraries
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}: {str(error)[:200]}): it is damaged, "
+            "or holds more than weights."
+        ) from error
+    if not isinstance(weights, dict) or not all(isinstance(k, str) for k in weights):
+        raise InputError(f"{path} is no state dict: save model.state_dict().")
+    return {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+
+
+def _load_pickle(path: Path):
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _encoder(weights: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:
+    """The encoder's part of a DistilBERT's weights, or of an MPNet's; heads are left out."""
+    prefix = f"{kind}."
+    if any(name.startswith(prefix) for name in weights):
+        weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    unused = ("pooler.", "embeddings.position_ids")
+    return {name: value for name, value in weights.items() if not name.startswith(unused)}
+
+
+def _check_shapes(config: PreTrainedConfig, weights: dict[str, torch.Tensor], title: str) -> None:
+    """Raise InputError where weights are missing, have no place, or are not of their shapes."""
+    with torch.device("meta"):  # which has shapes, and no memory
+        encoder = (MPNetModel if config.model_type == "mpnet" else DistilBertModel)(config)
+    shapes = {name: value.shape for name, value in encoder.state_dict().items()}
+    shapes = {k: shape for k, shape in shapes.items() if not k.startswith("pooler.")}
+    found = {name: value.shape for name, value in weights.items()}
+    names = sorted(shapes.keys() | found.keys())
+    if wrong := [name for name in names if shapes.get(name) != found.get(name)]:
+        say = {shape: list(shape) for shape in (*shapes.values(), *found.values())}
+        name = wrong[0]
+        raise InputError(
+            f"The backbone {title} does not fit its own config.json: {name} should be "
+            f"{say.get(shapes.get(name), 'absent')} and is {say.get(found.get(name), 'missing')}."
+        )
 
 
 def build_model(backbone: Backbone, seed: int) -> PreTrainedModel:

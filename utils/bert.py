@@ -13,6 +13,8 @@ def distilbert_config(bert) -> DistilBertConfig:
     """
     if bert.layer_norm_eps != 1e-12:  # fixed in DistilBERT
         raise InputError(f"This BERT has layer_norm_eps={bert.layer_norm_eps}, not 1e-12.")
+    if bert.is_decoder:  # of which each word sees only those before it
+        raise InputError("This BERT is a decoder (is_decoder): an encoder is needed.")
     return DistilBertConfig(
         vocab_size=bert.vocab_size,
         max_position_embeddings=bert.max_position_embeddings,

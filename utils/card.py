@@ -4,6 +4,7 @@ import re
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from utils.calibration import temperature_of
 from utils.evaluation import hits, said
 from utils.markdown import markdown_table
 from utils.results import Run
@@ -90,6 +91,9 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
     """
     evaluation = run.find("evaluation", model_sha256=trained["model_sha256"])
     agreement = run.find("agreement", model_sha256=trained["model_sha256"])
+    temperature = temperature_of(run, trained)
+    if agreement and agreement.get("temperature", temperature) != temperature:
+        agreement = None  # of weights with another temperature; older results do not name theirs
     dataset, backbone = trained["dataset"], trained["backbone"]
     base_model, weights_licence = LICENCES.get(backbone, UNKNOWN)
     data_name, data_licence = LICENCES.get(dataset, UNKNOWN)

@@ -18,7 +18,7 @@ NOT_FOR_NOTEBOOKS = (
 
 def missing() -> list[str]:
     """The requirements of the notebooks that are absent, or installed in an unfit version."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found = []
     for requirement in map(Requirement, project["dependencies"]):
         if requirement.name in (*COLABS_OWN, *NOT_FOR_NOTEBOOKS):

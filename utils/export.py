@@ -91,7 +91,7 @@ def write_model(
         stock.config.save_pretrained(new)
         tokenizer.save_pretrained(new)
         (new / "README.md").write_text(card, encoding="utf-8")
-        (new / "requirements.txt").write_text(inference_requirements())
+        (new / "requirements.txt").write_text(inference_requirements(), encoding="utf-8")
         for file in new.iterdir():
             file.chmod(0o644)  # safetensors are written for their owner alone
         write_manifest(new, about)
@@ -110,6 +110,6 @@ def _about(trained: dict) -> dict:
 
 def inference_requirements() -> str:
     """The lines of requirements.txt that predicting needs, without training or notebooks."""
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pins = re.compile(rf"({'|'.join(INFERENCE_PACKAGES)})==")
     return "\n".join(line for line in lines if pins.match(line)) + "\n"

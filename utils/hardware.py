@@ -11,10 +11,13 @@ import torch
 from utils.attention import PRODUCTS
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+CPU_ONLY = "ACCELERATE_USE_CPU"  # accelerate's variable: Trainer follows it too
 
 
 def device() -> torch.device:
-    """The accelerator that torch finds, else the CPU."""
+    """The accelerator that torch finds, else the CPU; the CPU where ACCELERATE_USE_CPU is true."""
+    if os.environ.get(CPU_ONLY, "").lower() in ("1", "on", "t", "true", "y", "yes"):
+        return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -85,7 +88,7 @@ def processor() -> str:
         return torch.cuda.get_device_name()
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), name)
     extension = torch.backends.cpu.get_cpu_capability()
     return f"{name} ({torch.get_num_threads()} threads, {extension})"

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import (
-    AutoTokenizer,
     DistilBertForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -19,6 +18,7 @@ from utils import InputError
 from utils.hardware import DTYPES, attention, device, keep_freed_memory, precision
 from utils.manifest import weights_sha256
 from utils.text import Tokens, as_texts, is_empty, tokenize
+from utils.tokenizer import load_tokenizer, model_config
 
 # Tokens of a batch, padding included: on a CPU small enough for its caches, where larger batches
 # were slower; on a GPU enough to fill it.
@@ -61,16 +61,22 @@ class Classifier:
             self._computes.base_model.to(dtype).register_forward_hook(_hidden_state_in_fp32)
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "Classifier":
+    def from_folder(cls, folder: Path | str) -> "Classifier":
         """From an exported folder that is what its manifest says, never over the network.
 
-        Raises InputError that names the file which is missing, changed or not listed.
+        Raises InputError that names the file which is missing, changed or not listed, or where
+        the tokenizer is not the model's.
         """
+        folder = Path(folder)
         weights_sha256(folder)  # for its checks
+        said = model_config(folder)
+        if said.get("model_type") != "distilbert":
+            raise InputError(f"{folder} is a {said.get('model_type')}, no export of a DistilBERT.")
+        tokenizer = load_tokenizer(folder, said.get("vocab_size", 0))
         model = DistilBertForSequenceClassification.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )
-        return cls(model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        return cls(model, tokenizer)
 
     def predict(self, texts: str | Iterable[str]) -> list[Prediction]:
         """The label of each text; of a single one, a list of one.

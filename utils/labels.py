@@ -22,7 +22,7 @@ def out_of_fold(halves: list[Path], reviews: Reviews) -> pd.DataFrame:
     """
     parts = []
     for number, path in enumerate(halves):
-        served = json.loads(path.read_text())["validation_as_served"]
+        served = json.loads(path.read_text(encoding="utf-8"))["validation_as_served"]
         held_out = reviews.fold(number, len(halves)).validation
         parts.append(held_out.assign(probability=served["probabilities"]))
     return pd.concat(parts, ignore_index=True)

@@ -1,165 +1,138 @@
-"""Models pickled whole, or as a state dict, read without running anything that is in them."""
+"""Classifiers that others saved, by torch.save or save_pretrained, as transformers' own class."""
 
-import pickle
 import re
-import types
-from collections import OrderedDict
-from itertools import count, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from transformers import DistilBertConfig, DistilBertForSequenceClassification
+from torch.nn.functional import pad
+from transformers import DistilBertConfig, DistilBertForSequenceClassification, DistilBertModel
 
 from utils import InputError
-from utils.manifest import is_pointer
+from utils.backbone import load_weights
 from utils.model import LABELS, CustomHeadDistilBert, fold_head
+from utils.pickles import WORDS, read_pickle
+from utils.schema import LABEL_OF
 from utils.text import MAX_TOKENS
+from utils.tokenizer import model_config
 
-# The only things that a file may name and get; each builds or describes a tensor, no more.
-ALLOWED = {
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    ("torch", "Size"): torch.Size,
-    ("collections", "OrderedDict"): OrderedDict,
-}
-MOST_NAMES = 10_000  # of a file's containers; a few hundred bytes can describe endlessly many
+STOCK = DistilBertForSequenceClassification.__name__
+# Modules without an effect on what is predicted; losses and all kinds of dropout are known by name.
+IDLE = {"Identity", "Sequential", "ModuleList", "ModuleDict"}
+SILENT = (["label_0"], ["label_0", "label_1"], ["0"], ["0", "1"])  # names that say nothing
+SAY_IT = "say the names of class 0 and class 1, for example --labels negative positive"
 
 
-class Stub:
-    """Stands in for whatever else a file names: keeps its state, does nothing."""
+class Legacy(NamedTuple):
+    """A model's tensors by name, its configuration, and its modules' classes by dotted name.
 
-    def __init__(self, *args, **kwargs):
-        pass
-
-    def __call__(self, *args, **kwargs):
-        return Stub()
-
-    def __setstate__(self, state):
-        if isinstance(state, tuple) and len(state) == 2:  # of a class with slots
-            state = {**(state[0] or {}), **(state[1] or {})}
-        if isinstance(state, dict):
-            self.__dict__["state"] = state
-
-    def append(self, item):
-        """A list's part of the pickle protocol, ignored."""
-
-    def extend(self, items):
-        """The same, for several."""
-
-    def __setitem__(self, key, value):
-        pass
-
-
-class RestrictedUnpickler(pickle._Unpickler):
-    """Rebuilds tensors and containers; every other class or function becomes an inert Stub.
-
-    It derives from the unpickler in Python: the one in C allocates whatever size a file names.
+    The module itself has the name "". The configuration and the modules of a state dict are empty.
     """
 
-    def find_class(self, module: str, name: str):
-        """What a file gets for the name of a class or function."""
-        found = ALLOWED.get((module, name))
-        if found is None:
-            return type(name.rpartition(".")[2], (Stub,), {})
-        if isinstance(found, types.FunctionType):
-            return lambda *args: found(*args)  # a new one each time: a file may try to change it
-        return found
+    tensors: dict[str, torch.Tensor]
+    configuration: dict
+    modules: dict[str, str]
 
 
-def read_legacy(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """The tensors of a file that `torch.save` wrote, by name, and the pickled configuration.
+def read_legacy(path: Path) -> Legacy:
+    """The one model in a file that `torch.save` wrote, or in a folder of `save_pretrained`.
 
-    The file holds a whole module or a state dict; the configuration is empty where it has none.
-    Nothing in the file is run. Raises InputError where the file is missing, cut short, a pointer
-    to weights elsewhere, or of another kind.
+    A file holds a whole module or a state dict, alone or beside other things. Nothing in it is run.
+    Raises InputError where it is missing, damaged, of another kind, or holds two models.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist.")
-    if is_pointer(path):
-        raise InputError(f"{path.name} is a Git LFS pointer, no weights: `git lfs pull`.")
-    restricted = types.SimpleNamespace(Unpickler=RestrictedUnpickler, __name__="restricted")
-    try:
-        # Not torch.load: it chooses among formats, of which some run or extract what they hold.
-        try:
-            reader = torch._C.PyTorchFileReader(str(path))
-        except RuntimeError as error:
-            raise InputError(
-                f"{path.name} ({path.stat().st_size:,} bytes) is no file that torch.save of torch "
-                "1.6 or later wrote, or is cut short: download it again."
-            ) from error
-        if "constants.pkl" in reader.get_all_records():
-            raise InputError(f"{path.name} is TorchScript, not weights: export it with torch.save.")
-        loaded = torch.serialization._load(reader, "cpu", restricted, encoding="utf-8")
-        tensors = dict(islice(_tensors(loaded, "", count()), MOST_NAMES))
-        size = path.stat().st_size
-        for name, tensor in tensors.items():
-            if tensor.numel() * tensor.element_size() > size:
-                raise InputError(f"{path.name} says that {name} is larger than the whole file.")
-        configuration = _configuration(loaded, count())
-    except InputError:
-        raise
-    except Exception as error:  # a hostile file can make the unpickler raise anything
-        raise InputError(
-            f"{path.name} cannot be read ({type(error).__name__}: {str(error)[:120]}): it is "
-            "damaged, or not what torch.save writes of a model."
-        ) from error
-    if not tensors:
+    if path.is_dir():
+        config = model_config(path)
+        if config["model_type"] != "distilbert":
+            raise InputError(f"{path.name} is a {config['model_type']}, and only a DistilBERT "
+                             "classifier can be converted.")  # fmt: skip
+        names = config.get("architectures")
+        name = str(names[0]) if isinstance(names, list) and names else ""
+        return Legacy(load_weights(path), config, {"": name})
+    groups = read_pickle(path)
+    if not groups:
         raise InputError(f"{path.name} holds no tensors: give a model or a state dict.")
-    return tensors, configuration
-
-
-def _tensors(value, prefix: str, visited: count):
-    """Pairs of dotted name and tensor, from a state dict or the state of a pickled module."""
-    _visit(visited)
-    if isinstance(value, Stub):
-        state = vars(value).get("state", {})
-        for part in ("_parameters", "_buffers", "_modules"):
-            yield from _tensors(state.get(part), prefix, visited)
-    elif isinstance(value, dict):
-        for name, child in value.items():
-            if isinstance(child, torch.Tensor):
-                yield f"{prefix}{name}", child.detach()
-            elif isinstance(child, Stub | dict):
-                yield from _tensors(child, f"{prefix}{name}.", visited)
-
-
-def _configuration(value, visited: count) -> dict:
-    """The state of the first `config` in a pickled module or the modules in it."""
-    _visit(visited)
-    state = vars(value).get("state", {}) if isinstance(value, Stub) else {}
-    config = state.get("config")
-    if isinstance(config, Stub):
-        return vars(config).get("state", {})
-    modules = (state.get("_modules") or {}).values()
-    return next(filter(None, (_configuration(child, visited) for child in modules)), {})
-
-
-def _visit(visited: count) -> None:
-    if next(visited) > MOST_NAMES:
-        raise ValueError("it nests containers without end")
+    if len(groups) > 1 and any(key.endswith(WORDS) for key in groups[0].tensors):
+        first, second = (group.name.rstrip(".") or "the outermost" for group in groups[:2])
+        raise InputError(f"{path.name} holds two models, {first} and {second}: save one alone.")
+    return Legacy(groups[0].tensors, groups[0].configuration, groups[0].modules)
 
 
 def legacy_model(
-    tensors: dict[str, torch.Tensor], configuration: dict, heads: int | None = None
-) -> DistilBertForSequenceClassification:
-    """The stock class with the weights of `read_legacy`, whatever the original's names were.
+    legacy: Legacy, heads: int | None = None, labels: list[str] | None = None
+) -> tuple[DistilBertForSequenceClassification, list[str]]:
+    """The stock class with the weights of `read_legacy`, and notes on what had to be assumed.
 
-    A head of one linear layer on [CLS] is folded; one of two layers is kept as it is. `heads` is
-    needed where the file has no configuration and the width is not DistilBERT's 768. Raises
-    InputError where the weights are not those of a DistilBERT with such a head.
+    Class 0 is NEGATIVE in it and class 1 POSITIVE. A head of one linear layer on [CLS] is folded;
+    one of two, with ReLU between them, is kept. `heads` is needed where the file has no
+    configuration and the width is not DistilBERT's 768; `labels`, the names of class 0 and class 1,
+    where the file has others than usual. Raises InputError where the weights are not those of a
+    DistilBERT with such a head.
     """
-    weights = {_name(name): tensor.float() for name, tensor in tensors.items()}
-    weights.pop("distilbert.embeddings.position_ids", None)  # a buffer of older versions
+    tensors = {name.replace("_orig_mod.", ""): tensor for name, tensor in legacy.tensors.items()}
+    modules = {name.replace("_orig_mod.", ""): kind for name, kind in legacy.modules.items()}
+    prefix = _prefix(tensors)
+    inside = (f"{prefix}embeddings.", f"{prefix}transformer.")
+    encoder = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(inside)}
+    encoder.pop("embeddings.position_ids", None)  # a buffer of older versions
+    config = _config(encoder, legacy.configuration, heads)
+    for name in [name for name in modules if name]:
+        if f"{name}.".startswith(inside) or f"{name}." == prefix:
+            del modules[name]
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(inside)}
+    layers = _head(rest, modules, config.dim)
+    stock = modules.get("") == STOCK
+    notes = _check_modules(modules, len(layers), len(layers[-1][1]), stock)
+    flipped, said = _classes(legacy.configuration, labels, len(layers[-1][1]))
+    weight, bias = layers[-1]
+    if len(bias) == 1:  # softmax of 0 and z is the sigmoid of z
+        weight, bias = pad(weight, (0, 0, 1, 0)), pad(bias, (1, 0))
+    if flipped:
+        weight, bias = weight.flip(0), bias.flip(0)
+    if len(layers) == 1:
+        ours = CustomHeadDistilBert(config).eval()
+        ours.distilbert.load_state_dict(encoder)
+        ours.head.load_state_dict({"weight": weight, "bias": bias})
+        return fold_head(ours), notes + said
+    model = DistilBertForSequenceClassification(config).eval()
+    model.distilbert.load_state_dict(encoder)
+    first, first_bias = layers[0]
+    missing = config.dim - len(first)  # units that the stock class has: zeros, which change nothing
+    model.pre_classifier.load_state_dict(
+        {"weight": pad(first, (0, 0, 0, missing)), "bias": pad(first_bias, (0, missing))}
+    )
+    model.classifier.load_state_dict({"weight": pad(weight, (0, missing)), "bias": bias})
+    return model, notes + said
+
+
+def _prefix(tensors: dict[str, torch.Tensor]) -> str:
+    """What the names of the encoder's weights begin with."""
+    found = [name.removesuffix(WORDS) for name in tensors if name.endswith(WORDS)]
+    if not found:
+        raise _not_distilbert(f"{WORDS} is missing, there are "
+                              f"{', '.join(sorted(map(str, tensors))[:3])} and others")  # fmt: skip
+    if len(found) > 1:
+        raise InputError(f"There are two encoders, {found[0] or '(none)'} and {found[1]}: one is "
+                         "needed.")  # fmt: skip
+    if any(name.startswith(f"{found[0]}encoder.layer.") for name in tensors):
+        raise _not_distilbert("it is a BERT classifier")
+    return found[0]
+
+
+def _not_distilbert(why: str) -> InputError:
+    return InputError(f"These are not the weights of a DistilBERT classifier: {why}.")
+
+
+def _config(encoder: dict, configuration: dict, heads: int | None) -> DistilBertConfig:
+    """The configuration that an encoder's shapes say, which must fit each other."""
+    wrong = [name for name, tensor in encoder.items() if not tensor.is_floating_point()]
+    if wrong:
+        raise InputError(f"{wrong[0]} holds whole numbers, no weights: is it quantised?")
     try:
-        vocabulary, dim = weights["distilbert.embeddings.word_embeddings.weight"].shape
-        positions = len(weights["distilbert.embeddings.position_embeddings.weight"])
-        hidden = len(weights["distilbert.transformer.layer.0.ffn.lin1.bias"])
-        classes = len(weights["classifier.bias"])
+        vocabulary, dim = encoder[WORDS].shape
+        positions = len(encoder["embeddings.position_embeddings.weight"])
+        hidden = len(encoder["transformer.layer.0.ffn.lin1.bias"])
     except KeyError as error:
-        raise InputError(
-            f"These are not the weights of a DistilBERT classifier: {error} is missing, there are "
-            f"{', '.join(sorted(map(str, tensors))[:3])} and others."
-        ) from error
+        raise _not_distilbert(f"{error} is missing") from error
     except (TypeError, ValueError) as error:
         raise InputError("The weights have not the shapes of a DistilBERT's.") from error
     heads = heads or configuration.get("n_heads") or (12 if dim == 768 else None)
@@ -173,9 +146,11 @@ def legacy_model(
     activation = configuration.get("activation", "gelu")
     if activation not in ("gelu", "relu"):
         raise InputError(f"The activation {activation!r} is not one of DistilBERT's, gelu or relu.")
-    layers = {m[1] for name in weights if (m := re.search(r"\.layer\.(\d+)\.", name))}
-    if classes != len(LABELS):
-        raise InputError(f"The head has {classes} classes: two are needed, negative and positive.")
+    if positions < MAX_TOKENS:
+        raise InputError(
+            f"The model reads {positions} tokens at most: one that reads {MAX_TOKENS} is needed."
+        )
+    layers = {m[1] for name in encoder if (m := re.match(r"transformer\.layer\.(\d+)\.", name))}
     config = DistilBertConfig(
         vocab_size=vocabulary,
         dim=dim,
@@ -187,27 +162,137 @@ def legacy_model(
         id2label=LABELS,
         label2id={name: number for number, name in LABELS.items()},
     )
-    if positions < MAX_TOKENS:
+    with torch.device("meta"):  # no memory yet: the shapes may be claims of a file of few bytes
+        expected = {k: v.shape for k, v in DistilBertModel(config).state_dict().items()}
+    found = {name: tensor.shape for name, tensor in encoder.items()}
+    names = sorted(expected.keys() | found.keys())
+    if wrong := [name for name in names if expected.get(name) != found.get(name)]:
+        shapes = [list(shapes[wrong[0]]) if wrong[0] in shapes else None
+                  for shapes in (found, expected)]  # fmt: skip
         raise InputError(
-            f"The model reads {positions} tokens at most: one that reads {MAX_TOKENS} is needed."
+            f"The weights do not fit a DistilBERT of {len(layers)} layers: {wrong[0]} is "
+            f"{shapes[0] or 'missing'} and should be {shapes[1] or 'absent'}."
         )
-    stock = "pre_classifier.weight" in weights
-    if not stock:
-        for part in ("weight", "bias"):
-            weights[f"head.{part}"] = weights.pop(f"classifier.{part}")
-    model = (DistilBertForSequenceClassification if stock else CustomHeadDistilBert)(config).eval()
+    return config
+
+
+def _head(rest: dict, modules: dict[str, str], dim: int) -> list[tuple]:
+    """Weight and bias of the one or two linear layers among what is no part of the encoder."""
+    parts: dict[str, dict] = {}
+    for name, tensor in rest.items():
+        module, _, part = name.rpartition(".")
+        if modules.get(module, "").endswith("Loss"):
+            continue
+        fits = (part, tensor.dim()) in (("weight", 2), ("bias", 1)) and tensor.is_floating_point()
+        if not fits or modules.get(module, "Linear") != "Linear":
+            raise InputError(f"{name} ({modules.get(module, list(tensor.shape))}) is no part of a "
+                             "head of one or two linear layers, which alone is known.")  # fmt: skip
+        parts.setdefault(module, {})[part] = tensor.float()
+    if lonely := [module for module, found in parts.items() if "weight" not in found]:
+        raise InputError(f"{lonely[0]}.weight is missing, of which there is a bias.")
+    if not parts:
+        raise _not_distilbert("there is an encoder, but no layer on it that gives two classes")
+    if len(parts) > 2:
+        raise InputError(f"The head has {len(parts)} layers, {', '.join(sorted(parts))}: one or "
+                         "two linear ones are known.")  # fmt: skip
+    layers = []
+    for module, found in parts.items():
+        bias = found.get("bias", torch.zeros(len(found["weight"])))
+        if len(bias) != len(found["weight"]):
+            raise InputError(f"{module}.bias has not the length of {module}.weight.")
+        layers.append((found["weight"], bias))
+    layers.sort(key=lambda layer: (layer[0].shape[1] != dim, -len(layer[0])))
+    widths = [dim, *(len(weight) for weight, _ in layers)]
+    if any(weight.shape[1] != width for (weight, _), width in zip(layers, widths, strict=False)):
+        shapes = {module: list(found["weight"].shape) for module, found in parts.items()}
+        raise InputError(f"The head's layers do not follow on each other, nor on {dim} dimensions: "
+                         f"{shapes}.")  # fmt: skip
+    if widths[-1] not in (1, 2):
+        raise InputError(f"The head has {widths[-1]} classes: two are needed, negative and "
+                         "positive.")  # fmt: skip
+    if max(widths) > dim:
+        raise InputError(f"The head's first layer has {max(widths)} units, of {dim} at most.")
+    return layers
+
+
+def _check_modules(modules: dict[str, str], layers: int, outputs: int, stock: bool) -> list[str]:
+    """Notes on what a head does that is not in the file; InputError where it is, and is otherwise.
+
+    `modules` are those outside the encoder; of a state dict or a folder there is one at most.
+    """
+    last = "Sigmoid" if outputs == 1 else "Softmax"  # ours computes the same
+    lasts = {last, "LogSoftmax"} if outputs == 2 else {last}
+    kept = {}
+    for name, kind in modules.items():
+        leaf = name and not any(other.startswith(f"{name}.") for other in modules)
+        if leaf and kind not in IDLE and not kind.endswith("Loss") and "Dropout" not in kind:
+            kept[name] = kind
+            if kind not in {"Linear", "ReLU"} | lasts:
+                raise InputError(f"The module {name} is a {kind}: a head of one linear layer, or "
+                                 "of two with ReLU between them, is needed.")  # fmt: skip
+    activations = [name for name, kind in kept.items() if kind == "ReLU"]
+    if len(activations) > layers - 1 or sum(kind in lasts for kind in kept.values()) > 1:
+        raise InputError(f"The head has the modules {', '.join(kept.values())}: one linear layer, "
+                         "or two with ReLU between them, are needed.")  # fmt: skip
+    parents = {name.rpartition(".")[0] for name, kind in kept.items() if kind == "Linear"}
+    parent = min(parents, default="")
+    if len(parents) == 1 and modules.get(parent) == "Sequential":  # whose order is known
+        order = [kind for name, kind in kept.items() if name.rpartition(".")[0] == parent]
+        linear = ["Linear"] if layers == 1 else ["Linear", "ReLU", "Linear"]
+        if order not in (linear, *([*linear, kind] for kind in sorted(lasts))):
+            raise InputError(f"The modules of {parent} are {', '.join(order)} in this order: one "
+                             "linear layer is needed, or two with ReLU between.")  # fmt: skip
+    if stock and layers == 2:
+        return []
+    if stock:  # whose own code puts ReLU before the last layer
+        raise InputError(f"This is a {STOCK} of which one layer was taken away.")
+    notes = ["The head is taken to stand on [CLS], the first token: the file does not say."]
+    if layers == 2 and not activations:
+        notes.append("ReLU is taken to be between the head's layers, as in transformers' class: "
+                     "the file does not say.")  # fmt: skip
+    return notes
+
+
+def _classes(configuration: dict, labels: list[str] | None, outputs: int) -> tuple[bool, list[str]]:
+    """Whether class 0 is the positive one, and notes on what was taken for which."""
+    kind = configuration.get("problem_type")
+    if kind == ("regression" if outputs == 1 else "multi_label_classification"):
+        raise InputError(f"The configuration says that it was trained for {kind}, not to choose "
+                         "between two classes.")  # fmt: skip
+    given = [LABEL_OF.get(name.lower()) for name in labels or []]
+    if labels and set(given) != {0, 1}:
+        raise InputError(f"--labels {' '.join(labels)}: one negative and one positive name are "
+                         "needed, for example --labels negative positive.")  # fmt: skip
+    names = _class_names(configuration)
+    known = [] if names in SILENT else [LABEL_OF.get(name) for name in names]
+    if outputs == len(known) == 1 and known[0] is not None:
+        known = [1 - known[0], known[0]]
+    if known and (len(known) != 2 or set(known) != {0, 1}):
+        if not labels:
+            raise InputError(f"The classes are called {', '.join(names)}: {SAY_IT}.")
+        known = []
+    if given and known and given != known:
+        raise InputError(f"The file says that its classes are {', '.join(names)}, which --labels "
+                         "contradicts.")  # fmt: skip
+    order = given or known or [0, 1]
+    notes = []
+    if outputs == 1:
+        notes.append(f"The one output is taken for {LABELS[order[1]]}'s: of one that is high the "
+                     "sigmoid is near 1.")  # fmt: skip
+    elif not given and not known:
+        notes.append("Class 0 is taken for NEGATIVE and class 1 for POSITIVE: the file does not "
+                     "say. If not, give --labels positive negative.")  # fmt: skip
+    return order == [1, 0], notes
+
+
+def _class_names(configuration: dict) -> list[str]:
+    """The names of the classes 0, 1, … in small letters; none where a configuration has none."""
+    names = configuration.get("id2label")
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(
-            f"The weights do not fit a DistilBERT of {len(layers)} layers: {str(error)[:400]}"
-        ) from error
-    return model if stock else fold_head(model)
-
-
-def _name(name: str) -> str:
-    """A parameter's name in today's classes, from the names that the originals gave it."""
-    name = name.removeprefix("module.")  # of DataParallel
-    name = re.sub(r"^(model|bert)\.(distilbert\.)?", "distilbert.", name)
-    name = re.sub(r"^distilbert\.((pre_)?classifier|head)\.", r"\1.", name)
-    return re.sub(r"^head\.", "classifier.", name)
+        if not names:
+            numbers = configuration.get("label2id") or {}
+            names = {number: name for name, number in numbers.items()}
+        names = {int(number): str(name).strip().lower() for number, name in names.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError("The configuration's id2label does not name classes.") from error
+    return [names[number] for number in sorted(names)]

@@ -24,6 +24,11 @@ def check_manifest(folder: Path) -> dict:
     which is missing, changed or not listed; hidden files, such as git's, do not count.
     """
     path = folder / NAME
+    if not path.exists() and (folder / "config.json").exists():
+        raise InputError(
+            f"{folder} is a checkpoint, and no exported model: convert it with "
+            f"`python scripts/convert-legacy.py {folder} --output NEW_FOLDER`."
+        )
     if not path.exists():
         raise InputError(
             f"{folder} holds no exported model: run notebook 05, or scripts/model-export.py."

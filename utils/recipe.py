@@ -49,7 +49,10 @@ def fingerprint_of(backbone: Backbone, data_sha256: str, recipe: dict) -> str:
             weights.update(name.encode() + part[name].numpy().tobytes())
     # Attention dropout depends on the device, rounding on all three.
     machine = [device().type, precision()[0], attention()[0]]
-    config = backbone.config.to_dict() | {"_name_or_path": ""}  # where it lies decides nothing
+    # Where it lies decides nothing, nor which release reads it: that of the first trainings stays,
+    # so that they are known by the fingerprints that they have.
+    same = {"_name_or_path": "", "transformers_version": "5.23.0"}
+    config = backbone.config.to_dict() | same
     parts = [weights.hexdigest(), config, data_sha256, machine, recipe]
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from accelerate.utils import gather_object
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -14,7 +17,9 @@ from transformers import (
     Trainer,
     set_seed,
 )
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from utils import InputError
 from utils.backbone import Backbone, build_model
@@ -23,7 +28,7 @@ from utils.hardware import processes, versions
 from utils.inference import Classifier
 from utils.model import CustomHeadDistilBert
 from utils.recipe import Recipe
-from utils.results import Run, sha256, write_folder
+from utils.results import Run, claim, sha256, write_folder
 from utils.timing import minutes_spent
 from utils.trainer import WeightAveraging
 
@@ -39,8 +44,19 @@ def fine_tune(
 
     A training with the same fingerprint that is finished is not repeated. Returns the result as
     saved in `results/training.json`. Of several processes only the first one writes. Raises
-    InputError where they would not train on the same, or the disk is too full to begin.
+    InputError where they would not train on the same, another start of this training is still at
+    it, its last checkpoint is damaged, or the disk is too full to begin.
     """
+    folder = Path(trainer.args.output_dir)
+    name = f"the training {run.name}/checkpoints/{folder.name}"
+    # A second start would remove the checkpoint that the first one is writing.
+    with claim(folder, name) if trainer.is_world_process_zero() else nullcontext():
+        return _fine_tune(run, trainer, backbone, reviews, recipe, about)
+
+
+def _fine_tune(
+    run: Run, trainer: Trainer, backbone: Backbone, reviews: Reviews, recipe: Recipe, about: dict
+) -> dict:
     writes = trainer.is_world_process_zero()
     folder = Path(trainer.args.output_dir)
     key = folder.name
@@ -55,7 +71,7 @@ def fine_tune(
     }
     if (folder / "model").exists():
         print(f"This training is finished ({run.name}/checkpoints/{key}); delete it to repeat it.")
-        result = json.loads((folder / "model" / RESULT).read_text())
+        result = json.loads((folder / "model" / RESULT).read_text(encoding="utf-8"))
         for epoch in result["validation"]:
             print(
                 "epoch {epoch}: validation accuracy {accuracy:.1%}, loss {loss:.3f}".format(**epoch)
@@ -119,7 +135,7 @@ def fine_tune(
 def checkpoint_to_resume(trainer: Trainer) -> str | None:
     """The last whole checkpoint in the trainer's folder; torn ones are removed.
 
-    Raises InputError where the disk is too full to begin.
+    Raises InputError where that checkpoint is damaged, or the disk is too full to begin.
     """
     folder = Path(trainer.args.output_dir)
     _require_space(folder, trainer.model)
@@ -131,8 +147,37 @@ def checkpoint_to_resume(trainer: Trainer) -> str | None:
     trainer.accelerator.wait_for_everyone()
     checkpoint = get_last_checkpoint(folder) if folder.exists() else None
     if checkpoint:
+        _check(Path(checkpoint))
         print(f"Resuming from {Path(checkpoint).name}.")
     return checkpoint
+
+
+def _check(checkpoint: Path) -> None:
+    """Raise InputError that names the file of a checkpoint which is missing or cut short.
+
+    Trainer would fail without naming it, or begin anew where the optimizer's is missing.
+    """
+    names = {path.name for path in checkpoint.iterdir()}
+    for name in sorted(names | {SAFE_WEIGHTS_NAME, OPTIMIZER_NAME, SCHEDULER_NAME}):
+        file = checkpoint / name
+        try:
+            if file.suffix == ".safetensors":
+                with safe_open(file, "pt"):  # compares its header with its size
+                    pass
+            elif file.suffix in (".pt", ".pth", ".bin"):  # torch's, which are zip files
+                with ZipFile(file) as packed:
+                    damaged = packed.testzip()
+                if damaged:
+                    raise BadZipFile(f"{damaged} has another checksum")
+            elif file.suffix == ".json":
+                json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, SafetensorError, BadZipFile, ValueError) as error:
+            where = "/".join(checkpoint.parts[-4:])  # from the run's folder on
+            raise InputError(
+                f"The checkpoint to resume from is damaged: {name} is missing or cut short "
+                f"({error}). Delete {where} and run again: training goes on from the checkpoint "
+                "before it, or starts anew."
+            ) from error
 
 
 def keep_model(trainer: Trainer, backbone: Backbone, result: dict) -> None:
@@ -142,7 +187,7 @@ def keep_model(trainer: Trainer, backbone: Backbone, result: dict) -> None:
         trainer.model.save_pretrained(folder)
         backbone.tokenizer.save_pretrained(folder)
         result["model_sha256"] = sha256(folder / "model.safetensors")
-        (folder / RESULT).write_text(json.dumps(result))
+        (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
 
     write_folder(Path(trainer.args.output_dir) / "model", fill)
 
@@ -176,10 +221,11 @@ def load_trained(run: Run, **expected) -> tuple[Classifier, dict]:
         raise InputError(f"The weights of {run.name} are of another training than its results: run "
                          "notebooks/03_fine_tuning.ipynb again.")  # fmt: skip
     kind = CustomHeadDistilBert
-    if AutoConfig.from_pretrained(folder, local_files_only=True).model_type == "mpnet":
+    local = {"local_files_only": True, "trust_remote_code": False}
+    if AutoConfig.from_pretrained(folder, **local).model_type == "mpnet":
         kind = MPNetForSequenceClassification  # the research's teacher
     model = kind.from_pretrained(folder, local_files_only=True)
-    return Classifier(model, AutoTokenizer.from_pretrained(folder, local_files_only=True)), result
+    return Classifier(model, AutoTokenizer.from_pretrained(folder, **local)), result
 
 
 def validation_accuracy(classifier: Classifier, reviews: Reviews) -> float:

@@ -17,7 +17,7 @@ from transformers import (
 from utils import inference
 from utils.agreement import in_fp32
 from utils.export import RELEASED
-from utils.hardware import precision
+from utils.hardware import device, precision
 from utils.inference import Classifier, batches_by_length
 from utils.text import tokenize
 
@@ -123,7 +123,9 @@ def load_tokenizer() -> PreTrainedTokenizerBase:
 
 
 def _pipeline(batch_size: int) -> Predict:
-    classify = pipeline("text-classification", model=str(RELEASED), batch_size=batch_size)
+    classify = pipeline(
+        "text-classification", model=str(RELEASED), batch_size=batch_size, device=device()
+    )
 
     def predict(texts: list[str]) -> np.ndarray:
         answers = classify(texts, truncation=True)

@@ -47,7 +47,7 @@ def review_lengths(count: int) -> list[int]:
 
     Only the token counts of these reviews are in the repository.
     """
-    lengths = sorted(json.loads((FOLDER / "imdb_lengths.json").read_text()))
+    lengths = sorted(json.loads((FOLDER / "imdb_lengths.json").read_text(encoding="utf-8")))
     places = (np.arange(count) + 0.5) * len(lengths) / count
     chosen = np.minimum(np.array(lengths)[places.astype(int)], MAX_TOKENS)
     return np.random.default_rng(0).permutation(chosen).tolist()

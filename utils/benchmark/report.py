@@ -39,7 +39,8 @@ def _where(result: dict) -> str:
 def summary() -> str:
     """Ours against the usual notebook's recipe and a bare pipeline, in three rows of Markdown."""
     training, inference = (
-        json.loads((FOLDER / f"{part}.json").read_text()) for part in ("training", "inference")
+        json.loads((FOLDER / f"{part}.json").read_text(encoding="utf-8"))
+        for part in ("training", "inference")
     )
     compared = {f"training, {size} parameters": list(part["rows"].items())
                 for size, part in training["sizes"].items()}  # fmt: skip

@@ -19,6 +19,7 @@ from utils.backbone import Backbone, load_encoder
 from utils.hardware import attention, device, keep_freed_memory, versions
 from utils.recipe import fingerprint_of
 from utils.research.unlabelled import hash_of
+from utils.results import claim
 from utils.text import tokenize
 from utils.timing import TextProgress, minutes_spent
 from utils.trainer import FineTuner, training_arguments
@@ -60,11 +61,17 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
     Task-adaptive pretraining (Gururangan et al., "Don't Stop Pretraining", 2020). Each fingerprint
     has a folder of its own there: resumes from its last checkpoint, from where other tokens are
     masked than without the interruption; what is finished is not repeated. Returns what is saved
-    beside the weights. Raises InputError where the backbone is of another layout.
+    beside the weights. Raises InputError where the backbone is of another layout, another start
+    is still at it, or its last checkpoint is damaged.
     """
     folder = folder / pretraining_fingerprint(backbone, hash_of(texts), seed)
+    with claim(folder, f"the pretraining {folder.name}"):
+        return _adapt(folder, backbone, texts, seed)
+
+
+def _adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> dict:
     if (folder / "model").exists():
-        return json.loads((folder / "model" / RESULT).read_text())
+        return json.loads((folder / "model" / RESULT).read_text(encoding="utf-8"))
     if backbone.config.model_type != "distilbert":
         raise InputError(f"{backbone.title} is not in DistilBERT's layout: it cannot be pretrained "
                          "further.")  # fmt: skip

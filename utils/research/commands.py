@@ -54,7 +54,8 @@ def label(research: Research, step: str, count: int) -> Path:
     known = path.with_suffix(".json")
     with suppress(InputError):
         soft_labels(texts, slice(0, min(count, len(texts))), {path: model_sha256})
-        if known.exists() and json.loads(known.read_text())["labels_sha256"] == sha256(path):
+        result = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+        if result.get("labels_sha256") == sha256(path):
             return known
     classifier, _ = research.trained(step)
     about = {"unlabelled": counts, "model_sha256": model_sha256}
@@ -91,7 +92,7 @@ def train(research: Research, name: str, part: tuple[str, int] | None, score: bo
     path = research.path(name, f"{kind}{number}")
     run = Run(path.with_suffix(""))
     recipe = replace(Recipe(backbone.learning_rate, research.settings.seed), **step.changes)
-    old = json.loads(path.read_text()) if path.exists() else {}
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     key = fingerprint(backbone, reviews, recipe)
     same = {"fingerprint": key, "reviews_sha256": reviews.reviews_sha256}
     known = old if same.items() <= old.items() else {}

@@ -31,12 +31,12 @@ def _costs(step: str, dataset: str, run: str, folder: Path) -> dict[tuple, float
         of = run if backbone is None else f"{dataset}-{backbone}"
         for part, minutes in _costs(teacher, dataset, of, folder).items():
             costs[(*part, seed) if part[0] == teacher else part] = minutes
-        found = read(folder, f"{teacher}-{of}-seed{seed}-labels")
+        found = read(folder / f"{teacher}-{of}-seed{seed}-labels.json")
         key = "labels of", teacher, seed
         known = costs.get(key, 0.0)  # what it starts from may have learnt more of these labels
         if found and trained and known is not None:
-            share_of = trained[0]["softly_labelled_reviews"] / found[0]["labelled"]
-            costs[key] = max(found[0]["minutes"] * share_of, known)
+            share_of = trained[0]["softly_labelled_reviews"] / found["labelled"]
+            costs[key] = max(found["minutes"] * share_of, known)
         else:
             costs[key] = None
     return costs

@@ -118,10 +118,12 @@ def learning_curve(
     """Test accuracy of TF-IDF and of some steps with each label budget that was scored."""
     found = {}
     for step in (TFIDF, *steps):
-        paths = folder.glob(f"{step}-{run}-labels*-seed*.json")
-        budgets = {int(path.stem.split("-labels")[1].split("-")[0]) for path in paths}
+        start = f"{step}-{run}-labels"
+        names = [path.name for path in folder.glob("*.json") if path.name.startswith(start)]
+        budgets = {name.removeprefix(start).split("-")[0] for name in names}
+        budgets = {int(labels) for labels in budgets if labels.isdecimal()} | {Settings.labels}
         rows = []
-        for labels in sorted(budgets | {Settings.labels}):
+        for labels in sorted(budgets):
             results = results_of(step, run, "seed*", folder, labels)
             if tests := [result["test"] for result in results if "test" in result]:
                 rows.append({"labels": labels, **_test(tests)})

@@ -50,7 +50,7 @@ class Research:
         was made from other reviews, another split of them or, a student, from other soft labels.
         """
         path = self.path(step, f"seed{seed}", backbone)
-        result = json.loads(path.read_text()) if path.exists() else {}
+        result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         same = {"reviews_sha256": self.reviews.reviews_sha256}
         if "training_sha256" in result:  # pretraining has none: see `pretrained`
             same["training_sha256"] = self.learnt(STEPS[step], self.reviews).training_sha256

@@ -47,5 +47,5 @@ def score_run(
         "predicting_minutes": found["minutes"],
         "predictions_sha256": hashlib.sha256(probabilities.tobytes()).hexdigest(),
         "calibration": {name: calibration[name] for name in kept},
-        **{name: copy for name, copy in copies.items() if name != "model_sha256"},
+        **{name: copy for name, copy in copies.items() if isinstance(copy, dict)},
     }

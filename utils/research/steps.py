@@ -1,7 +1,6 @@
 """The steps of the research: what each changes in the main recipe."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from utils.recipe import Recipe
 from utils.settings import Settings
@@ -119,11 +118,6 @@ def is_of(step: str, result: dict) -> bool:
 def recipe_of(result: dict) -> Recipe:
     """The recipe of a result; older results do not name what was added to it since."""
     return Recipe(**{"shuffled": False, "best_epoch": True, **result["recipe"]})
-
-
-def step_of(path: Path) -> Step:
-    """The step whose result a file is."""
-    return STEPS.get(path.name.split("-")[0], Step())
 
 
 def describe(recipe: Recipe, step: Step, beside: Recipe | None = None) -> str:

@@ -37,7 +37,8 @@ def farther(step: str, other: str, on_gpu: bool = False, run: str = "imdb-minilm
 
     As text, with the paired 95% interval of Student's t. The other one was trained on the CPU.
     """
-    pairs = read(FOLDER / "gpu", step) if on_gpu else results_of(step, run, "seed42")
+    gpu = FOLDER / "gpu" / f"{step}.json"
+    pairs = [read(gpu)] if on_gpu else results_of(step, run, "seed42")
     pairs += results_of(other, run, "seed42")
     own, others = (np.array(found["against_teachers"]["divergences"]) for found in pairs)
     names = f"`{step}` there less `{other}` here" if on_gpu else f"`{step}` less `{other}`"
@@ -48,10 +49,10 @@ def tried_on_gpu(folder: Path = FOLDER / "gpu") -> str:
     """The same of the steps that were tried on a GPU."""
     rows = []
     for step in STEPS:
-        for result in read(folder, step):
-            if is_of(step, result):
-                divergences = np.array(result["against_teachers"]["divergences"])
-                rows.append((divergences, step, result))
+        result = read(folder / f"{step}.json")
+        if is_of(step, result):
+            divergences = np.array(result["against_teachers"]["divergences"])
+            rows.append((divergences, step, result))
     return markdown_table(HEAD, _by_distance(rows))
 
 

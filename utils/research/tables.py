@@ -1,7 +1,10 @@
 """The research's trainings as tables: by fold, by seed, by epoch, and against the usual way."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,6 @@ from utils.research.steps import (
     is_of,
     recipe_of,
     result_name,
-    step_of,
 )
 from utils.results import Run
 from utils.settings import ROOT, Settings
@@ -25,17 +27,30 @@ from utils.settings import ROOT, Settings
 FOLDER = ROOT / "artifacts" / "research"
 
 
-def read(folder: Path, pattern: str) -> list[dict]:
-    """The results whose names, without .json, are of a pattern, in their order."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{pattern}.json"))]
+def read(path: Path) -> dict:
+    """The result in a file; empty where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def results_in(
+    folder: Path, run: str, which: str, labels: int = Settings.labels
+) -> Iterator[tuple[str, str, dict]]:
+    """Of each result of a run with these labels its step, its seed or part, and itself, by name.
+
+    `which` is a pattern, as seed*, half*. A run's name is none, whatever characters it holds.
+    """
+    for path in sorted(folder.glob("*.json")):
+        step, part = path.stem.split("-")[0], path.stem.split("-")[-1]
+        if fnmatchcase(part, which) and path.name == result_name(step, run, part, labels):
+            yield step, part, read(path)
 
 
 def results_of(
     step: str, run: str, which: str, folder: Path = FOLDER, labels: int = Settings.labels
 ) -> list[dict]:
     """The results that were trained as the step now says; `which` is a pattern, as seed*, half*."""
-    found = read(folder, result_name(step, run, which, labels).removesuffix(".json"))
-    return [result for result in found if is_of(step, result)]
+    found = results_in(folder, run, which, labels)
+    return [result for of, _, result in found if of == step and is_of(step, result)]
 
 
 def pretrained(run: str = "imdb-minilm", folder: Path = FOLDER) -> dict | None:
@@ -49,11 +64,11 @@ def cross_validated(dataset: str = "imdb-minilm") -> str:
     Rows of the same folds, and order of batches, stand together, the best last.
     """
     found: dict[tuple[str, bool], dict[int, dict]] = {}
-    for path in sorted(FOLDER.glob(f"*-{dataset}-fold*.json")):
-        result = json.loads(path.read_text())
+    for step, part, result in results_in(FOLDER, dataset, "fold*"):
         recipe = replace(recipe_of(result), best_epoch=False)
-        name = describe(recipe, step_of(path)), "best_epoch" not in result["recipe"]
-        found.setdefault(name, {})[int(path.stem.split("-fold")[1])] = result
+        about = describe(recipe, STEPS.get(step, Step()))
+        name = about, "best_epoch" not in result["recipe"]
+        found.setdefault(name, {})[int(part.removeprefix("fold"))] = result
     rows = []
     for (recipe, earlier), results in found.items():
         last = [result["validation"][-1] for result in results.values()]
@@ -75,9 +90,9 @@ def by_epoch(dataset: str = "imdb-minilm") -> str:
 
     Without those whose batches went from long to short, which is not done any more.
     """
-    main = json.loads((ROOT / "artifacts" / dataset / "results" / "training.json").read_text())
-    others = read(FOLDER, f"*-{dataset}-fold*") + read(FOLDER, f"*-{dataset}-seed*")
-    trained = [main, *(result for result in others if "validation" in result)]
+    main = Run(ROOT / "artifacts" / dataset).load("training")
+    others = chain(*(results_in(FOLDER, dataset, which) for which in ("fold*", "seed*")))
+    trained = [main, *(result for *_, result in others if "validation" in result)]
     trained = [result for result in trained if recipe_of(result).shuffled]
     # A training of which two epochs were kept is one training: its losses are the same.
     histories = {
@@ -104,8 +119,8 @@ def scored(run: str = "imdb-minilm") -> str:
     main = Run(ROOT / "artifacts" / run)
     trained = main.load("training")
     found = {describe(recipe_of(trained), Step()): []}
-    for path in sorted(FOLDER.glob(f"*-{run}-seed*.json")):
-        result, step = json.loads(path.read_text()), step_of(path)
+    for name, _, result in results_in(FOLDER, run, "seed*"):
+        step = STEPS.get(name, Step())
         if "test" not in result or "fingerprint" not in result or step.start or step.teachers:
             continue
         if result["fingerprint"] != trained["fingerprint"]:
@@ -137,7 +152,7 @@ def self_taught_on_gpu(path: Path = FOLDER / "gpu" / "self_taught_halves.json") 
 
     Each was trained twice, with the labels of one half, and has answered the other half.
     """
-    models = {made["model"]: made for made in json.loads(path.read_text())["models"]}
+    models = {made["model"]: made for made in read(path)["models"]}
     student, lines = models["self_taught, seed 42"], []
     for name, made in models.items():
         pairs = list(zip(made["halves"], student["halves"], strict=True))

@@ -126,6 +126,9 @@ def against_teachers(
         print(f"Not compared with its teachers. {error}", flush=True)
         return None
     ours = classifier.probabilities(all_texts["text"].iloc[rows].tolist()).astype(float)
+    # A 1 was rounded: what is saved has six digits, so it stands for anything from 0.9999995 on.
+    # As it is, one review with a doubtful teacher would have the mean divergence infinite.
+    ours = np.clip(ours, 5e-7, 1 - 5e-7)
     divergences = entropy(np.stack([1 - theirs, theirs]), np.stack([1 - ours, ours]))
     same = int(((ours >= 0.5) == (theirs >= 0.5)).sum())
     about = {"texts_sha256": hash_of(all_texts.iloc[rows])}

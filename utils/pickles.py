@@ -1,0 +1,436 @@
+"""Files that `torch.save` wrote, read without running anything that is in them.
+
+The pickle in such a file gets no function of torch's, and no class: tensors become records of what
+it claims, which are checked against the file's size before any memory is asked for. torch's own
+`weights_only` reads neither a class that is gone nor pickles of protocol 4, and lets a few bytes
+ask for any amount of memory.
+"""
+
+import io
+import math
+import pickle
+import pickletools
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from utils import InputError
+from utils.manifest import is_pointer
+
+# What torch.save uses for weights and modules, with any protocol from 2 to 5. No others are read:
+# BYTEARRAY8, for one, allocates whatever size it names.
+OPERATIONS = """
+    PROTO FRAME STOP MARK POP POP_MARK BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET NONE NEWTRUE
+    NEWFALSE BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8
+    BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2
+    TUPLE3 EMPTY_DICT SETITEM SETITEMS EMPTY_SET ADDITEMS FROZENSET GLOBAL STACK_GLOBAL REDUCE
+    NEWOBJ NEWOBJ_EX BUILD BINPERSID
+"""
+MOST_OPERATIONS = 500_000  # a whole BERT needs some 20,000
+MOST_BYTES = 2**23  # of the pickle, which holds no weights
+MOST_NAMES = 10_000  # of a file's containers; a few hundred bytes can describe endlessly many
+WORDS = "embeddings.word_embeddings.weight"  # which every BERT has, whatever else it is called
+DTYPES = {
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a pickle claims of some numbers, which lie in the file as `data/<key>`."""
+
+    key: str
+    kind: str  # the name of its class
+    size: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a pickle claims of a tensor: the part of a storage that it shows."""
+
+    storage: Storage
+    offset: int
+    shape: tuple
+    stride: tuple
+
+
+@dataclass(frozen=True)
+class Group:
+    """The tensors of one state dict or module, by name.
+
+    `modules` are the names of the classes of a pickled module's parts, by dotted name (the module
+    itself has the name ""); empty for a state dict. `configuration` is the state of the first
+    `config` in it.
+    """
+
+    name: str  # where it lies in the file
+    tensors: dict[str, torch.Tensor]
+    modules: dict[str, str] = field(default_factory=dict)
+    configuration: dict = field(default_factory=dict)
+
+
+class Stub:
+    """Stands in for whatever a file names: keeps its state, does nothing."""
+
+    def __init__(self, *args, **kwargs):
+        self.state = {}
+
+    def __call__(self, *args, **kwargs):
+        return Stub()
+
+    def append(self, item):
+        """A list's part of the pickle protocol, ignored."""
+
+    def add(self, item):
+        """A set's."""
+
+
+class InertUnpickler(pickle._Unpickler):
+    """Every class or function that a file names is a Stub; tensors are records.
+
+    It derives from the unpickler in Python, whose operations can be replaced one by one.
+    """
+
+    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+
+    def __init__(self, data: bytes):
+        super().__init__(io.BytesIO(data), encoding="utf-8")
+        self.known: dict[tuple[str, str], type] = {}
+
+    def find_class(self, module: str, name: str):
+        """What a file gets for the name of a class or function."""
+        if (module, name) in REBUILD:
+            return REBUILD[module, name]
+        if (module, name) == ("collections", "OrderedDict"):
+            return _new_dict
+        if (module, name) not in self.known:
+            short = str(name).rpartition(".")[2]
+            self.known[module, name] = type(short, (Stub,), {"__module__": str(module)})
+        return self.known[module, name]
+
+    def persistent_load(self, pid):
+        """A storage; nothing else is stored outside the pickle."""
+        kind, cls, key, _, size = pid
+        if kind != "storage" or type(key) is not str or type(size) is not int:
+            raise ValueError("it refers to something that is no storage")
+        return Storage(key, getattr(cls, "__name__", "?"), size)
+
+    def load_reduce(self):
+        """Call what a file names, which is ours or a Stub, but nothing else that can be called."""
+        args, func = self.stack.pop(), self.stack[-1]
+        ours = func is _new_dict or func in REBUILD.values()
+        if not ours and not isinstance(func, Stub) and not _is_stub(func):
+            raise ValueError(f"it calls a {type(func).__name__}")
+        self.stack[-1] = func(*args)
+
+    def load_newobj(self):
+        """A new Stub; what other classes would be, a file cannot name."""
+        _, cls = self.stack.pop(), self.stack.pop()
+        self.append(cls() if cls is _new_dict or _is_stub(cls) else _refuse(cls))
+
+    def load_newobj_ex(self):
+        """The same, with arguments by name."""
+        self.stack.pop()
+        self.load_newobj()
+
+    def load_build(self):
+        """State is kept by Stubs alone: a tensor's could claim more than the file holds."""
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, Stub):
+            if isinstance(state, tuple) and len(state) == 2:  # of a class with slots
+                state = {**(state[0] or {}), **(state[1] or {})}
+            target.state = state if isinstance(state, dict) else {}
+        elif type(target) is not dict:
+            raise ValueError(f"it sets the state of a {type(target).__name__}")
+
+    def load_setitem(self):
+        """An entry of a dict."""
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
+
+    def load_setitems(self):
+        """Several."""
+        self._set(self.pop_mark())
+
+    def load_empty_set(self):
+        """A set is a Stub: what is in it is never needed, and need not be hashed."""
+        self.append(Stub())
+
+    def load_frozenset(self):
+        """The same."""
+        self.pop_mark()
+        self.append(Stub())
+
+    def _set(self, items: list) -> None:
+        target = self.stack[-1]
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # Hashing tuples of tuples would take for ever, and so would numbers of one hash.
+            if type(key) is not str and not (type(key) is int and abs(key) < 2**60):
+                raise ValueError(f"a dictionary has a {type(key).__name__} as key")
+            if type(target) is dict:
+                target[key] = value
+            elif not isinstance(target, Stub):
+                raise ValueError(f"it sets an item of a {type(target).__name__}")
+
+    dispatch[pickle.REDUCE[0]] = load_reduce
+    dispatch[pickle.NEWOBJ[0]] = load_newobj
+    dispatch[pickle.NEWOBJ_EX[0]] = load_newobj_ex
+    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.EMPTY_SET[0]] = load_empty_set
+    dispatch[pickle.FROZENSET[0]] = load_frozenset
+
+
+def _is_stub(value) -> bool:
+    return isinstance(value, type) and issubclass(value, Stub)
+
+
+def _refuse(value):
+    raise ValueError(f"it makes a {type(value).__name__}")
+
+
+def _new_dict() -> dict:
+    return {}  # its entries follow, one by one
+
+
+def _tensor(storage, offset, shape, stride, requires_grad=False, hooks=None, metadata=None):
+    numbers = (offset, *shape, *stride)
+    if not isinstance(storage, Storage) or any(type(n) is not int or n < 0 for n in numbers):
+        raise ValueError("a tensor's storage, size or stride is none")
+    if len(shape) != len(stride) or metadata:
+        raise ValueError("a tensor is a view of another kind, conjugated or negated")
+    return Record(storage, offset, tuple(shape), tuple(stride))
+
+
+def _parameter(data, *rest):
+    return data  # without the attributes that it may have in Python
+
+
+def _of_type(rebuild, kind, args, state):
+    """A tensor with attributes in Python, which are left out; of torch's own class alone."""
+    if rebuild is not _tensor or getattr(kind, "__name__", "") not in ("Tensor", "Parameter"):
+        raise ValueError(f"a tensor is of the class {getattr(kind, '__name__', kind)}")
+    return _tensor(*args)
+
+
+REBUILD = {
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _of_type,
+}
+
+
+def read_pickle(path: Path) -> list[Group]:
+    """Each state dict and module with a BERT's word embeddings that a file of `torch.save` holds.
+
+    Without any, those with other tensors. Weights are read as they are stored, each by itself.
+
+    Raises InputError where the file is missing, cut short, a pointer to weights elsewhere, of
+    another kind, or claims more than it holds.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.")
+    if is_pointer(path):
+        raise InputError(f"{path.name} is a Git LFS pointer, no weights: `git lfs pull`.")
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"PK\x03\x04":  # zipfile would take one with something before it
+                raise zipfile.BadZipFile
+        with zipfile.ZipFile(path) as archive:
+            return _read(archive, path.name, size)
+    except InputError:
+        raise
+    except zipfile.BadZipFile as error:
+        raise InputError(
+            f"{path.name} ({size:,} bytes) is no file that torch.save of torch 1.6 or later wrote, "
+            "or is cut short: download it again."
+        ) from error
+    except Exception as error:  # a hostile file can make the unpickler raise anything
+        raise InputError(
+            f"{path.name} cannot be read ({type(error).__name__}: {str(error)[:120]}): it is "
+            "damaged, or not what torch.save writes of a model."
+        ) from error
+
+
+def _read(archive: zipfile.ZipFile, name: str, size: int) -> list[Group]:
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    # torch.save stores without compression; one that is compressed may unpack to anything.
+    if sum(entry.file_size for entry in archive.infolist()) > 1.1 * size + 2**20:
+        raise InputError(f"{name} unpacks to more than its size, which torch.save's do not.")
+    roots = [entry.removesuffix("data.pkl") for entry in entries if entry.endswith("/data.pkl")]
+    if any(entry.endswith("constants.pkl") for entry in entries):
+        raise InputError(f"{name} is TorchScript, not weights: export it with torch.save.")
+    if len(roots) != 1:
+        raise InputError(f"{name} is no file that torch.save wrote: it has no data.pkl.")
+    root = roots[0]
+    order = entries.get(f"{root}byteorder")
+    if order and archive.read(order)[:16] != b"little":
+        raise InputError(f"{name} is of a big-endian machine: save it again on another.")
+    if entries[f"{root}data.pkl"].file_size > MOST_BYTES:
+        raise InputError(f"{name} describes more than the weights of a model: save a state dict.")
+    loaded = _unpickle(archive.read(f"{root}data.pkl"))
+    groups = list(_groups(loaded, "", Budget()))
+    models = [group for group in groups if any(key.endswith(WORDS) for key in group.tensors)]
+    groups = models or groups  # an optimiser's tensors, twice the size of the weights, stay there
+    records = [record for group in groups for record in group.tensors.values()]
+    for group in groups:
+        for key, record in group.tensors.items():
+            entry = entries.get(f"{root}data/{record.storage.key}")
+            _check(record, f"{group.name}{key}", name, size, entry)
+    if sum(_bytes(record) for record in records) > 4 * size:
+        raise InputError(f"{name} says that its tensors are larger together than the whole file.")
+    buffers: dict[str, bytearray] = {}
+
+    def tensor(record: Record) -> torch.Tensor:
+        storage = record.storage
+        if not math.prod(record.shape):
+            return torch.empty(record.shape, dtype=DTYPES[storage.kind])
+        if storage.key not in buffers:
+            buffers[storage.key] = bytearray(archive.read(f"{root}data/{storage.key}"))
+        numbers = torch.frombuffer(
+            buffers[storage.key], dtype=DTYPES[storage.kind], count=storage.size
+        )
+        return numbers.as_strided(record.shape, record.stride, record.offset).clone()
+
+    return [
+        Group(
+            group.name,
+            {key: tensor(record) for key, record in group.tensors.items()},
+            group.modules,
+            group.configuration,
+        )
+        for group in groups
+    ]
+
+
+def _unpickle(data: bytes):
+    known = set(OPERATIONS.split())
+    for number, (operation, _, _) in enumerate(pickletools.genops(data)):
+        if operation.name not in known:
+            raise ValueError(f"it uses the operation {operation.name}")
+        if number > MOST_OPERATIONS:
+            raise ValueError("it describes more than a model")
+    return InertUnpickler(data).load()
+
+
+def _bytes(record: Record) -> int:
+    return math.prod(record.shape) * DTYPES[record.storage.kind].itemsize
+
+
+def _check(record: Record, tensor: str, file: str, size: int, entry) -> None:
+    """Raise InputError where a tensor is not inside its storage, or that not inside the file."""
+    storage = record.storage
+    if storage.kind not in DTYPES:
+        raise InputError(f"{tensor} in {file} is of the kind {storage.kind}, which is not read.")
+    if _bytes(record) > size:
+        raise InputError(f"{file} says that {tensor} is larger than the whole file.")
+    last = record.offset + sum(
+        (n - 1) * step for n, step in zip(record.shape, record.stride, strict=True)
+    )
+    held = entry.file_size if entry else 0
+    if math.prod(record.shape) and (
+        last >= storage.size or storage.size * DTYPES[storage.kind].itemsize > held
+    ):
+        raise InputError(f"{tensor} in {file} reaches beyond its own data: download it again.")
+
+
+class Budget:
+    """Counts the containers visited: they may hold each other many times over."""
+
+    def __init__(self):
+        self.left = MOST_NAMES
+
+    def spend(self) -> None:
+        """Raise ValueError once there were too many."""
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("it nests containers without end")
+
+
+def _groups(value, name: str, budget: Budget):
+    """A Group for each state dict or module with tensors, as records, in what was unpickled."""
+    budget.spend()
+    if _is_module(value):
+        tensors = dict(_of_module(value, "", budget))
+        modules = dict(_classes(value, "", budget))
+        if tensors:
+            yield Group(name, tensors, modules, _configuration(value, budget))
+    elif isinstance(value, dict):
+        tensors = {}
+        for key, child in value.items():
+            if isinstance(child, Record):
+                tensors[str(key)] = child
+            elif _is_tensor_of_another_kind(child):
+                raise InputError(f"{name}{key} is a {type(child).__name__}, which is not read.")
+        if tensors:
+            yield Group(name, tensors)
+        for key, child in value.items():
+            if isinstance(child, dict) or _is_module(child):
+                yield from _groups(child, f"{name}{key}.", budget)
+
+
+def _state(value) -> dict:
+    return value.state if isinstance(value, Stub) else {}
+
+
+def _is_module(value) -> bool:
+    return isinstance(_state(value).get("_modules"), dict)
+
+
+def _is_tensor_of_another_kind(value) -> bool:
+    """A sparse or quantised one, say, or of a subclass: its function or class is a Stub here."""
+    kind = type(value)
+    return isinstance(value, Stub) and (
+        kind.__name__.startswith("_rebuild") or kind.__name__.endswith(("Parameter", "Tensor"))
+    )
+
+
+def _of_module(module: Stub, prefix: str, budget: Budget):
+    """Pairs of dotted name and record of a module's parameters and buffers."""
+    budget.spend()
+    for part in ("_parameters", "_buffers"):
+        for name, value in (_state(module).get(part) or {}).items():
+            if isinstance(value, Record):
+                yield f"{prefix}{name}", value
+            elif value is not None:
+                raise InputError(
+                    f"{prefix}{name} is a {type(value).__name__}, which is not read as a tensor."
+                )
+    for name, child in (_state(module).get("_modules") or {}).items():
+        if isinstance(child, Stub):
+            yield from _of_module(child, f"{prefix}{name}.", budget)
+
+
+def _classes(module: Stub, name: str, budget: Budget):
+    """Pairs of a module's dotted name and the name of its class, of it and those in it."""
+    budget.spend()
+    yield name, type(module).__name__
+    for part, child in (_state(module).get("_modules") or {}).items():
+        if isinstance(child, Stub):
+            yield from _classes(child, f"{name}.{part}" if name else str(part), budget)
+
+
+def _configuration(module: Stub, budget: Budget) -> dict:
+    """The state of the first `config` in a pickled module or the modules in it."""
+    budget.spend()
+    state = _state(module)
+    if isinstance(state.get("config"), Stub):
+        return _state(state["config"])
+    children = (state.get("_modules") or {}).values()
+    return next(filter(None, (_configuration(child, budget) for child in children)), {})
