@@ -21,7 +21,6 @@ from transformers.utils.logging import disable_progress_bar
 
 from utils import InputError
 from utils.inference import Classifier
-from utils.manifest import check_manifest
 from utils.service.api import create_app
 from utils.service.engine import Engine
 from utils.service.guard import LOOPBACK
@@ -58,7 +57,7 @@ def main() -> None:
         with ThreadPoolExecutor(1) as loader:
             classifier = loader.submit(Classifier.from_folder, arguments.model).result()
         engine = Engine(classifier, Metrics())
-        app = create_app(engine, check_manifest(arguments.model), hosts=hosts)
+        app = create_app(engine, classifier.manifest, hosts=hosts)
         server = listen(app, arguments.host, arguments.port)
         serve(server, engine)
     except InputError as error:

@@ -13,10 +13,11 @@ import pytest
 import torch
 from conftest import TRAINED, run_script
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file, save_file
 from scipy.special import logit
 from transformers import AutoModelForSequenceClassification
 
-from utils import InputError, agreement
+from utils import InputError, agreement, manifest
 from utils.backbone import build_model, load_backbone
 from utils.card import model_card
 from utils.evaluation import metrics, report
@@ -401,3 +402,107 @@ def test_what_texts_have_no_use_for_is_refused(folder, given, said):
     out = run_script("model-inference.py", "--model", folder, *given, "a great film")
     assert out.returncode == 2
     assert said in out.stderr.splitlines()[-1]
+
+
+# A folder that fits its manifest, and not itself: transformers would fill it up in silence.
+
+
+def _with_config(**changes):
+    def change(folder):
+        path = folder / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8")) | changes
+        path.write_text(json.dumps(config), encoding="utf-8")
+
+    return change
+
+
+def _with_weights(edit):
+    def change(folder):
+        weights = load_file(folder / "model.safetensors")
+        edit(weights)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return change
+
+
+def _without_head(weights):
+    del weights["classifier.weight"]
+
+
+def _with_an_adapter(weights):
+    weights["base_model.lora_A.weight"] = torch.zeros(2, 2)
+
+
+def _with_nan(weights):
+    weights["classifier.bias"][0] = float("nan")
+
+
+def _without_sep(folder):
+    path = folder / "tokenizer.json"
+    found = path.read_text(encoding="utf-8").replace("[SEP]", "[SEQ]")
+    path.write_text(found, encoding="utf-8")
+
+
+FLIPPED = {"id2label": {"0": "POSITIVE", "1": "NEGATIVE"},
+           "label2id": {"POSITIVE": 0, "NEGATIVE": 1}}  # fmt: skip
+UNFIT = {
+    "no head": (_with_weights(_without_head), "classifier.weight should have the shape"),
+    "an adapter's weights": (_with_weights(_with_an_adapter), "lora_A.weight should have the sh"),
+    "NaN": (_with_weights(_with_nan), "classifier.bias holds NaN"),
+    "fewer layers": (_with_config(n_layers=1), "has 2 layers, and its config.json 1"),
+    "endless layers": (_with_config(n_layers=10**9), "has 2 layers"),
+    "a wide config": (_with_config(dim=4096, n_heads=4), "should have the shape"),
+    "labels in another order": (_with_config(**FLIPPED), "its classes are"),
+    "three labels": (_with_config(id2label={"0": "A", "1": "B", "2": "C"}), "its classes are"),
+    "128 positions": (_with_config(max_position_embeddings=128), "reads 128 tokens, not 512"),
+    "a key to other weights": (
+        _with_config(transformers_weights="../other.safetensors"), "'transformers_weights'",
+    ),
+    "a kernel of the Hub": (
+        _with_config(_attn_implementation="kernels/flash"), "'_attn_implementation'",
+    ),
+    "code": (_with_config(auto_map={"AutoModel": "code.Model"}), "auto_map"),
+    "another model": (_with_config(model_type="gpt2"), "gpt2"),
+    "no [SEP]": (_without_sep, r"\[SEP\]"),
+    "weights that are none": (
+        lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 99), "cannot be loaded",
+    ),
+    "a file of its own": (
+        lambda folder: (folder / "adapter_config.json").write_text("{}", encoding="utf-8"),
+        "adapter_config.json is no file of an exported model",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_folder_that_does_not_fit_itself_is_refused(exported, tmp_path, name):
+    change, why = UNFIT[name]
+    folder = tmp_path / "model"
+    shutil.copytree(exported, folder)
+    change(folder)
+    write_manifest(folder, {})
+    with pytest.raises(InputError, match=why):
+        Classifier.from_folder(folder)
+
+
+def test_what_is_loaded_is_what_was_checked_whoever_changes_it_meanwhile(
+    exported, tmp_path, monkeypatch
+):
+    folder = tmp_path / "model"
+    shutil.copytree(exported, folder)
+    check, expected = manifest._check, manifest.weights_sha256(exported)
+
+    def swap_after(file, shown, expected):
+        check(file, shown, expected)
+        if shown.name == "model.safetensors":
+            shown.write_bytes(b"other weights")
+
+    monkeypatch.setattr(manifest, "_check", swap_after)
+    found = Classifier.from_folder(folder)
+    assert found.manifest["sha256"]["model.safetensors"] == expected
+    assert found.predict("great film")
+
+
+def test_an_export_whose_writer_was_killed_comes_back(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / f".model.{'0' * 16}.old")
+    assert Classifier.from_folder(tmp_path / "model").predict("great film")

@@ -250,7 +250,7 @@ def test_a_checkpoint_in_a_pickle_runs_nothing(masked, tmp_path):
 
     (masked / "model.safetensors").unlink()
     torch.save({"a": Payload()}, masked / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"pytorch_model.bin cannot be read"):
+    with pytest.raises(InputError, match=r"pytorch_model.bin holds 0 models"):
         load_backbone(str(masked))
     assert not (tmp_path / "ran").exists()
 

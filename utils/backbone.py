@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import is_zipfile
 
 import torch
 from huggingface_hub import hf_hub_download
@@ -25,6 +26,7 @@ from utils.hub import HUB_BACKBONE, HUB_REVISIONS, require_hub
 from utils.manifest import is_pointer
 from utils.model import LABELS, CustomHeadDistilBert
 from utils.packaged import MINILM, MPNET, minilm_folder, mpnet_folder
+from utils.pickles import read_pickle
 from utils.settings import resolve_path
 from utils.text import MAX_TOKENS
 from utils.tokenizer import load_tokenizer, model_config
@@ -151,6 +153,8 @@ def _read_file(path: Path, read) -> dict[str, torch.Tensor]:
         raise InputError(f"{path} is a Git LFS pointer, no weights: `git lfs pull`.")
     try:
         weights = read(path)
+    except InputError:
+        raise
     except Exception as error:  # of several libraries
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {str(error)[:200]}): it is damaged, "
@@ -162,7 +166,12 @@ def _read_file(path: Path, read) -> dict[str, torch.Tensor]:
 
 
 def _load_pickle(path: Path):
-    return torch.load(path, map_location="cpu", weights_only=True)
+    if not is_zipfile(path):  # as torch wrote before 1.6, bert-base-uncased's own file among them
+        return torch.load(path, map_location="cpu", weights_only=True)
+    groups = read_pickle(path)
+    if len(groups) != 1:
+        raise InputError(f"{path} holds {len(groups)} models: one state dict is needed.")
+    return groups[0].tensors
 
 
 def _encoder(weights: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:

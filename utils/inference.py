@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load
 from transformers import (
+    DistilBertConfig,
     DistilBertForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -16,8 +18,9 @@ from transformers import (
 
 from utils import InputError
 from utils.hardware import DTYPES, attention, device, keep_freed_memory, precision
-from utils.manifest import weights_sha256
-from utils.text import Tokens, as_texts, is_empty, tokenize
+from utils.manifest import checked_copy, require_weights
+from utils.model import LABELS
+from utils.text import MAX_TOKENS, Tokens, as_texts, is_empty, tokenize
 from utils.tokenizer import load_tokenizer, model_config
 
 # Tokens of a batch, padding included: on a CPU small enough for its caches, where larger batches
@@ -48,6 +51,7 @@ class Classifier:
         dtype: torch.dtype | None = None,
     ):
         keep_freed_memory()
+        self.manifest: dict | None = None  # of the folder that it was loaded from
         self.model = model.to(device()).eval()
         self.tokenizer = tokenizer
         dtype = dtype or DTYPES[precision()[0]]
@@ -68,15 +72,21 @@ class Classifier:
         the tokenizer is not the model's.
         """
         folder = Path(folder)
-        weights_sha256(folder)  # for its checks
-        said = model_config(folder)
-        if said.get("model_type") != "distilbert":
-            raise InputError(f"{folder} is a {said.get('model_type')}, no export of a DistilBERT.")
-        tokenizer = load_tokenizer(folder, said.get("vocab_size", 0))
-        model = DistilBertForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
-        return cls(model, tokenizer)
+        with checked_copy(folder) as (copy, manifest):
+            require_weights(folder, manifest)
+            try:
+                model = _load_model(copy)
+                tokenizer = load_tokenizer(copy, model.config.vocab_size)
+            except InputError as error:
+                raise InputError(f"{folder}: {error}") from error
+            except Exception as error:  # of several libraries
+                raise InputError(
+                    f"{folder} cannot be loaded ({type(error).__name__}: {str(error)[:200]}): "
+                    "export it again."
+                ) from error
+        classifier = cls(model, tokenizer)
+        classifier.manifest = manifest
+        return classifier
 
     def predict(self, texts: str | Iterable[str]) -> list[Prediction]:
         """The label of each text; of a single one, a list of one.
@@ -126,6 +136,40 @@ class Classifier:
         with torch.inference_mode():
             logits = self._computes(batch["input_ids"], batch["attention_mask"]).logits
             return logits.softmax(-1).cpu().numpy()
+
+
+def _load_model(folder: Path) -> DistilBertForSequenceClassification:
+    """The stock class with a folder's weights, in fp32; InputError where they do not fit it.
+
+    transformers would fill up what is missing with random weights, and follow keys of config.json
+    to other files.
+    """
+    said = model_config(folder)
+    if said["model_type"] != "distilbert":
+        raise InputError(f"it holds a {said['model_type']}, no export of a DistilBERT.")
+    if unknown := sorted(said.keys() - DistilBertConfig().to_dict().keys()):
+        raise InputError(f"its config.json has the key {unknown[0]!r}, which no export has.")
+    config = DistilBertConfig.from_dict(said)
+    if config.id2label != LABELS or config.label2id != {name: n for n, name in LABELS.items()}:
+        raise InputError(f"its classes are {config.id2label}, and should be {LABELS}.")
+    if config.max_position_embeddings < MAX_TOKENS:
+        raise InputError(f"it reads {config.max_position_embeddings} tokens, not {MAX_TOKENS}.")
+    stored = load((folder / "model.safetensors").read_bytes())
+    weights = {name: tensor.float() for name, tensor in stored.items()}
+    layers = {name.split(".layer.")[1].split(".")[0] for name in weights if ".layer." in name}
+    if len(layers) != config.n_layers:
+        raise InputError(f"it has {len(layers)} layers, and its config.json {config.n_layers}.")
+    with torch.device("meta"):  # which has shapes, and no memory
+        empty = DistilBertForSequenceClassification(config).state_dict()
+    for name in sorted(empty.keys() | weights.keys()):
+        shapes = [list(part[name].shape) if name in part else "none" for part in (empty, weights)]
+        if shapes[0] != shapes[1]:
+            raise InputError(f"{name} should have the shape {shapes[0]}, and has {shapes[1]}.")
+    if wrong := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+        raise InputError(f"{wrong[0]} holds NaN or infinite numbers.")
+    return DistilBertForSequenceClassification.from_pretrained(
+        None, config=config, state_dict=weights, dtype=torch.float32
+    )
 
 
 def _not_empty(texts: list[str]) -> list[str]:

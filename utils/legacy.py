@@ -74,6 +74,8 @@ def legacy_model(
     inside = (f"{prefix}embeddings.", f"{prefix}transformer.")
     encoder = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(inside)}
     encoder.pop("embeddings.position_ids", None)  # a buffer of older versions
+    if wrong := [n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]:
+        raise InputError(f"{wrong[0]} holds NaN or infinite numbers: the training had failed.")
     config = _config(encoder, legacy.configuration, heads)
     for name in [name for name in modules if name]:
         if f"{name}.".startswith(inside) or f"{name}." == prefix:

@@ -1,12 +1,21 @@
 """The manifest of an exported folder: each file's SHA-256, checked before the folder is used."""
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from utils import InputError
-from utils.results import sha256
+from utils.results import restore_folder, sha256
 
 NAME = "manifest.json"
+KNOWN = {
+    *("config.json", "model.safetensors", "model.onnx", "model_int8.onnx"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"),
+    *("README.md", "requirements.txt"),
+}
 LEFT_BY_OTHERS = {".DS_Store", ".ipynb_checkpoints"}
 AGAIN = "download the folder again, or export it again"
 
@@ -21,8 +30,41 @@ def check_manifest(folder: Path) -> dict:
     """The manifest of a folder that holds just what it lists, byte for byte.
 
     It tells a damaged or mixed-up folder, not who made it. Raises InputError that names the file
-    which is missing, changed or not listed; hidden files, such as git's, do not count.
+    which is missing, changed, not listed or not of an export; hidden files, such as git's, do not
+    count.
     """
+    manifest = _read(folder)
+    for name, expected in manifest["sha256"].items():
+        _check(folder / name, folder / name, expected)
+    return manifest
+
+
+@contextmanager
+def checked_copy(folder: Path) -> Iterator[tuple[Path, dict]]:
+    """A copy of such a folder's files, checked as above, and its manifest.
+
+    So what is loaded is what was checked, whoever changes the folder meanwhile.
+    """
+    manifest = _read(folder)
+    with TemporaryDirectory() as copy:
+        for name, expected in manifest["sha256"].items():
+            target = Path(copy, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, target)
+            _check(target, folder / name, expected)
+        yield Path(copy), manifest
+
+
+def _check(file: Path, shown: Path, expected: str) -> None:
+    if is_pointer(file):
+        raise InputError(f"{shown} is a Git LFS pointer, no weights: `git lfs pull`.")
+    if sha256(file) != expected:
+        raise InputError(f"{shown} is not the file that {NAME} lists: {AGAIN}.")
+
+
+def _read(folder: Path) -> dict:
+    """The manifest of a folder whose files' names are those that it lists."""
+    restore_folder(folder)
     path = folder / NAME
     if not path.exists() and (folder / "config.json").exists():
         raise InputError(
@@ -35,7 +77,7 @@ def check_manifest(folder: Path) -> dict:
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        listed = dict(manifest["sha256"])
+        listed = manifest["sha256"] = dict(manifest["sha256"])
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path} is damaged: {AGAIN}.") from error
     found = _files(folder)
@@ -44,10 +86,8 @@ def check_manifest(folder: Path) -> dict:
             raise InputError(f"{folder / name} is missing: {AGAIN}.")
         if name not in listed:
             raise InputError(f"{folder / name} is not listed in {NAME}: remove it.")
-        if is_pointer(folder / name):
-            raise InputError(f"{folder / name} is a Git LFS pointer, no weights: `git lfs pull`.")
-        if sha256(folder / name) != listed[name]:
-            raise InputError(f"{folder / name} is not the file that {NAME} lists: {AGAIN}.")
+        if name not in KNOWN:
+            raise InputError(f"{folder / name} is no file of an exported model: {AGAIN}.")
     return manifest
 
 
@@ -56,11 +96,15 @@ def weights_sha256(folder: Path) -> str:
 
     Raises InputError also where it is an export without torch weights.
     """
-    listed = check_manifest(folder)["sha256"]
-    if "model.safetensors" not in listed:
+    return require_weights(folder, check_manifest(folder))
+
+
+def require_weights(folder: Path, manifest: dict) -> str:
+    """The SHA-256 of a manifest's torch weights; InputError where it lists none."""
+    if "model.safetensors" not in manifest["sha256"]:
         raise InputError(f"{folder} holds no torch weights: give the folder that make export "
                          "writes, not its ONNX copy.")  # fmt: skip
-    return listed["model.safetensors"]
+    return manifest["sha256"]["model.safetensors"]
 
 
 def check_replaceable(folder: Path) -> None:

@@ -150,7 +150,8 @@ class InertUnpickler(pickle._Unpickler):
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, Stub):
             if isinstance(state, tuple) and len(state) == 2:  # of a class with slots
-                state = {**(state[0] or {}), **(state[1] or {})}
+                # Not copied: a file may set the same large state many times.
+                state = state[0] or state[1]
             target.state = state if isinstance(state, dict) else {}
         elif type(target) is not dict:
             raise ValueError(f"it sets the state of a {type(target).__name__}")

@@ -11,8 +11,6 @@ import numpy as np
 from accelerate.utils import gather_object
 from safetensors import SafetensorError, safe_open
 from transformers import (
-    AutoConfig,
-    AutoTokenizer,
     MPNetForSequenceClassification,
     Trainer,
     set_seed,
@@ -30,6 +28,7 @@ from utils.model import CustomHeadDistilBert
 from utils.recipe import Recipe
 from utils.results import Run, claim, sha256, write_folder
 from utils.timing import minutes_spent
+from utils.tokenizer import load_tokenizer, model_config
 from utils.trainer import WeightAveraging
 
 RESULT = "training.json"  # beside the weights that it is of
@@ -220,12 +219,14 @@ def load_trained(run: Run, **expected) -> tuple[Classifier, dict]:
     if not folder.exists():
         raise InputError(f"The weights of {run.name} are of another training than its results: run "
                          "notebooks/03_fine_tuning.ipynb again.")  # fmt: skip
+    if sha256(folder / "model.safetensors") != result["model_sha256"]:
+        raise InputError(f"{run.name}/checkpoints/{folder.parent.name}/model holds other weights "
+                         "than were trained: delete it and train again.")  # fmt: skip
     kind = CustomHeadDistilBert
-    local = {"local_files_only": True, "trust_remote_code": False}
-    if AutoConfig.from_pretrained(folder, **local).model_type == "mpnet":
+    if model_config(folder)["model_type"] == "mpnet":
         kind = MPNetForSequenceClassification  # the research's teacher
-    model = kind.from_pretrained(folder, local_files_only=True)
-    return Classifier(model, AutoTokenizer.from_pretrained(folder, **local)), result
+    model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    return Classifier(model, load_tokenizer(folder, model.config.vocab_size)), result
 
 
 def validation_accuracy(classifier: Classifier, reviews: Reviews) -> float:

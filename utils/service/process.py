@@ -78,8 +78,10 @@ from flask import Flask, request
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 folder, port = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+local = {"local_files_only": True, "trust_remote_code": False}
+tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, **local)
+model.eval()
 app = Flask(__name__)
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
