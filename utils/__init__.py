@@ -1,11 +1,11 @@
 """Helpers of the notebooks: each module does one thing and imports only those before it.
 
-`attention`, `markdown`, `tables` -> `hardware`, `hub`, `settings`, `results`, `manifest` ->
-`text` -> `sources` -> `draw` -> `data` -> `model`, `bert`, `packaged` -> `backbone` ->
-`inference` -> `attribution` -> `scoring`, `folders` -> `timing`, `recipe` -> `trainer` ->
-`training` -> `evaluation` -> `baseline`, `calibration`, `failures`, `pairs`, `labels` -> `figures`,
-`evaluation_figures` -> `agreement` -> `card` -> `export` -> `onnx`, `legacy`; then the packages
-`research`, `benchmark` and `service`. `colab` stands alone, since it runs before anything is
+`attention`, `markdown`, `text` -> `tables`, `tokenizer`, `hardware`, `hub`, `settings`, `results`,
+`manifest` -> `schema` -> `sources` -> `draw` -> `data` -> `model`, `bert`, `packaged`, `pickles` ->
+`backbone` -> `inference` -> `attribution` -> `scoring`, `folders` -> `timing`, `recipe` ->
+`trainer` -> `training` -> `evaluation` -> `baseline`, `calibration`, `failures`, `pairs`, `labels`
+-> `figures`, `evaluation_figures` -> `agreement` -> `card` -> `export` -> `onnx`, `legacy`; then
+the packages `research`, `benchmark` and `service`. `colab` stands alone, since it runs before anything is
 installed.
 """
 

@@ -267,6 +267,8 @@ def _classes(configuration: dict, labels: list[str] | None, outputs: int) -> tup
                          "needed, for example --labels negative positive.")  # fmt: skip
     names = _class_names(configuration)
     known = [] if names in SILENT else [LABEL_OF.get(name) for name in names]
+    if any(name.startswith("label_") for name in names) and names not in SILENT:
+        known = [None]  # LABEL_1 as class 0 says nothing that can be trusted
     if outputs == len(known) == 1 and known[0] is not None:
         known = [1 - known[0], known[0]]
     if known and (len(known) != 2 or set(known) != {0, 1}):
