@@ -5,8 +5,8 @@
 `backbone` -> `inference` -> `attribution` -> `scoring`, `folders` -> `timing`, `recipe` ->
 `trainer` -> `training` -> `evaluation` -> `baseline`, `calibration`, `failures`, `pairs`, `labels`
 -> `figures`, `evaluation_figures` -> `agreement` -> `card` -> `export` -> `onnx`, `legacy`; then
-the packages `research`, `benchmark` and `service`. `colab` stands alone, since it runs before anything is
-installed.
+the packages `research`, `benchmark` and `service`. `colab` stands alone, since it runs before
+anything is installed.
 """
 
 import warnings
