@@ -1,5 +1,6 @@
 # The service and the released model, as the README starts it.
-FROM python:3.11-slim
+# Pinned by digest; newer ones have newer patches of the system.
+FROM python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
 WORKDIR /app
 
 # What the service imports, at the versions that everything else uses; torch for the CPU.
