@@ -240,6 +240,8 @@ def test_names_of_columns_and_of_the_positive_label_can_be_said(tmp_path):
     said = dict(text_column="Body", label_column="verdict", separator="\t")
     found = load(tmp_path / "odd.csv", 50, **said, positive="fresh")
     assert found.reviews_sha256 == load(tmp_path / "usual.csv", 50).reviews_sha256
+    usual = dict(text_column="text", label_column="label", positive="1")
+    assert load(tmp_path / "usual.csv", 50, **usual).reviews_sha256 == found.reviews_sha256
     assert "POSITIVE" in refusal(load, tmp_path / "odd.csv", 50, **said)
     message = refusal(load, tmp_path / "odd.csv", 50, **said, positive="good")
     assert "POSITIVE=good: the labels are fresh, rotten" in message

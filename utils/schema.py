@@ -61,7 +61,9 @@ def _named(part: Part, settings: Settings) -> Part:
             "LABEL_COLUMN say other names)"
         )
         raise InputError(f"{part.name} has the columns {', '.join(columns) or 'none'}: {hint}.")
-    frame = part.frame.drop(columns=[new for new, old in names.items() if new in columns != old])
+    frame = part.frame.drop(
+        columns=[new for new, old in names.items() if new in columns and new != old]
+    )
     frame = frame.rename(columns={old: new for new, old in names.items()})
     return Part(part.name, frame, part.classes)
 
