@@ -13,9 +13,9 @@ from unittest.mock import Mock
 import pytest
 import torch
 from conftest import interrupt_halfway, run_script, trainer_in
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from utils import InputError, training
+from utils import InputError
 from utils.data import load_reviews
 from utils.figures import training_curves
 from utils.manifest import check_manifest
@@ -29,6 +29,7 @@ from utils.training import (
     checkpoint_to_resume,
     fine_tune,
     load_trained,
+    trained_folder,
     validation_accuracy,
 )
 
@@ -275,18 +276,31 @@ def test_only_the_first_of_several_processes_takes_the_claim(backbone, reviews, 
     assert reached.called
 
 
-def test_code_beside_the_weights_is_not_run(trained, monkeypatch):
-    run, _ = trained
-    asked = []
-    for kind in (training.AutoConfig, training.AutoTokenizer):
+@pytest.fixture
+def own_run(trained, tmp_path):
+    """A copy of the trained run, to be changed, and the folder of its model."""
+    run = Run(tmp_path / trained[0].folder.name)
+    shutil.copytree(trained[0].folder, run.folder)
+    return run, trained_folder(run, trained[1]["fingerprint"])
 
-        def load(folder, load=kind.from_pretrained, **how):
-            asked.append(how["trust_remote_code"])
-            return load(folder, **how)
 
-        monkeypatch.setattr(kind, "from_pretrained", load)
+def test_code_beside_the_weights_is_not_run(own_run):
+    run, folder = own_run
     load_trained(run)
-    assert set(asked) == {False}
+    path = folder / "tokenizer_config.json"
+    saved = json.loads(path.read_text(encoding="utf-8")) | {"auto_map": {"AutoTokenizer": "a.B"}}
+    path.write_text(json.dumps(saved), encoding="utf-8")
+    with pytest.raises(InputError, match="names code of the folder to run"):
+        load_trained(run)
+
+
+def test_weights_that_were_swapped_are_not_taken_for_those_that_were_trained(own_run):
+    run, folder = own_run
+    weights = load_file(folder / "model.safetensors")
+    weights["head.bias"] += 1
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="holds other weights than were trained"):
+        load_trained(run)
 
 
 def test_the_release_of_transformers_does_not_repeat_a_training(backbone, reviews, monkeypatch):
