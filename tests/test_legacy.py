@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_script
+from safetensors.torch import save_file
 from torch import nn
 from transformers import (
     BertConfig,
@@ -348,7 +349,7 @@ def test_heads_that_are_known_give_the_same_probabilities(encoder, tmp_path, hea
     (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 2)), "The head has 3 layers"),
     (nn.Sequential(nn.ReLU(), nn.Linear(64, 2)), "has the modules ReLU, Linear"),
     (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2)), "are Linear, Linear in this order"),
-    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2), nn.ReLU()), "Linear, Linear, ReLU in this"),
+    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2), nn.ReLU()), "ReLU out.2 is not between"),
     (nn.Sequential(nn.LSTM(64, 8), nn.Linear(8, 2)), r"out.0.weight_ih_l0 \(LSTM\) is no part"),
     (nn.Sequential(nn.Linear(64, 65), nn.ReLU(), nn.Linear(65, 2)), "65 units, of 64 at most"),
 ])  # fmt: skip
@@ -367,7 +368,7 @@ def test_what_the_file_does_not_say_is_a_note(encoder, tmp_path):
     stock.config.id2label = {0: "neg", 1: "pos"}
     assert legacy_model(read_legacy(saved(stock, tmp_path / "model.pt")))[1] == []
     stock.pre_classifier = nn.Identity()
-    with pytest.raises(InputError, match="of which one layer was taken away"):
+    with pytest.raises(InputError, match="of which a part was changed"):
         convert(saved(stock, tmp_path / "model.pt"))
 
 
@@ -444,6 +445,98 @@ def test_class_names_decide_which_class_is_positive(tmp_path, names, labels, fli
     expected = logits(stock).flip(-1) if flipped else logits(stock)
     assert torch.allclose(logits(model), expected, rtol=0, atol=1e-6)
     assert model.config.id2label == {0: "NEGATIVE", 1: "POSITIVE"}
+
+
+SAID = {"id2label": {0: "positive", 1: "negative"}}
+
+
+class Holder:
+    """An object of a class that the reader does not know."""
+
+    def __init__(self, **values):
+        self.__dict__.update(values)
+
+
+@pytest.mark.parametrize("where", ["beside", "in a config", "an attribute", "classes", "label2id"])
+def test_class_names_are_found_wherever_the_file_has_them(original, tmp_path, where):
+    weights = original.state_dict()
+    value = {
+        "beside": {"model_state_dict": weights, **SAID},
+        "in a config": {"model_state_dict": weights, "config": Holder(**SAID, n_heads=4)},
+        "classes": {"state_dict": weights, "classes": ["pos", "neg"]},
+        "label2id": {"state_dict": weights, "label2id": {"Positive": 0, "Negative": 1}},
+    }.get(where)
+    if where == "an attribute":
+        original.id2label = SAID["id2label"]
+        value = original
+    with torch.no_grad():
+        expected = original(IDS).flip(1)
+    model, notes = legacy_model(read_legacy(saved(value, tmp_path / "m.pt")), heads=4)
+    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
+    assert not any("the file does not say. If not" in note for note in notes)
+
+
+def test_names_that_contradict_each_other_are_refused(original, tmp_path):
+    value = {"model_state_dict": original.state_dict(), **SAID,
+             "label2id": {"negative": 0, "positive": 1}}  # fmt: skip
+    path = saved(value, tmp_path / "m.pt")
+    with pytest.raises(InputError, match="negative, positive and positive, negative: say"):
+        convert(path, heads=4)
+    assert convert(path, heads=4, labels=["negative", "positive"])
+
+
+def test_the_encoders_configuration_counts_whatever_else_is_called_config(original, tmp_path):
+    original.config = Holder(hidden=64, activation="relu")
+    path = saved(original, tmp_path / "m.pt")
+    with torch.no_grad():
+        expected = original(IDS)
+    assert torch.allclose(logits(convert(path)), expected, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="--heads 2 contradicts the file, which says 4"):
+        convert(path, heads=2)
+
+
+class TwoParts(nn.Module):
+    """A head of two layers in parts of its own."""
+
+    def __init__(self, encoder, first, last):
+        super().__init__()
+        self.encoder, self.first, self.last = encoder, first, last
+
+
+def test_a_relu_before_the_first_layer_is_not_taken_for_one_between(encoder, tmp_path):
+    wrong = TwoParts(encoder, nn.Sequential(nn.ReLU(), nn.Linear(64, 16)), nn.Linear(16, 2))
+    with pytest.raises(InputError, match=r"ReLU first.0 is not between"):
+        convert(saved(wrong, tmp_path / "m.pt"))
+    right = TwoParts(encoder, nn.Linear(64, 16), nn.Sequential(nn.ReLU(), nn.Linear(16, 2)))
+    assert convert(saved(right, tmp_path / "m.pt"))
+
+
+def test_layers_next_to_each_other_in_a_state_dict_have_no_relu_between(original, tmp_path):
+    weights = {k: v for k, v in original.state_dict().items() if not k.startswith("classifier")}
+    for number, layer in ((0, nn.Linear(64, 16)), (1, nn.Linear(16, 2))):
+        weights |= {f"head.{number}.{k}": v for k, v in layer.state_dict().items()}
+    with pytest.raises(InputError, match=r"nothing between the layers head.0 and head.1"):
+        convert(saved(weights, tmp_path / "m.pt"), heads=4)
+
+
+def test_the_weights_of_classes_in_a_loss_are_no_part_of_the_head(original, tmp_path):
+    weights = {**original.state_dict(), "loss_fn.weight": torch.ones(2)}
+    assert convert(saved(weights, tmp_path / "m.pt"), heads=4)
+
+
+def test_weights_that_are_not_finite_are_refused(original, tmp_path):
+    weights = original.state_dict()
+    weights["classifier.bias"][0] = float("inf")
+    with pytest.raises(InputError, match=r"classifier.bias holds NaN or infinite"):
+        convert(saved(weights, tmp_path / "m.pt"), heads=4)
+
+
+def test_other_kinds_of_files_are_named(original, tmp_path):
+    save_file({k: v.clone() for k, v in original.state_dict().items()}, tmp_path / "a")
+    torch.save(original.state_dict(), tmp_path / "b", _use_new_zipfile_serialization=False)
+    for name, why in (("a", "holds safetensors: give its folder"), ("b", "before 1.6")):
+        with pytest.raises(InputError, match=why):
+            read_legacy(tmp_path / name)
 
 
 def test_a_folder_of_a_trainer_converts_with_its_own_tokenizer(tiny_bert, tmp_path):
@@ -533,7 +626,7 @@ def test_a_few_bytes_cannot_ask_for_memory_time_or_what_is_not_in_the_file(tmp_p
 def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
     code = state_dict_code(2**20)
     path = archive(tmp_path / "model.pt", code, bytes(2**25), compressed=True)
-    with pytest.raises(InputError, match="unpacks to more than its size"):
+    with pytest.raises(InputError, match="is compressed, which"):
         read_legacy(path)
 
 

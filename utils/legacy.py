@@ -11,12 +11,13 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 from utils import InputError
 from utils.backbone import load_weights
 from utils.model import LABELS, CustomHeadDistilBert, fold_head
-from utils.pickles import WORDS, read_pickle
+from utils.pickles import WORDS, class_names, read_pickle
 from utils.schema import LABEL_OF
 from utils.text import MAX_TOKENS
 from utils.tokenizer import model_config
 
 STOCK = DistilBertForSequenceClassification.__name__
+STOCK_HEAD = ["pre_classifier", "classifier"]
 # Modules without an effect on what is predicted; losses and all kinds of dropout are known by name.
 IDLE = {"Identity", "Sequential", "ModuleList", "ModuleDict"}
 SILENT = (["label_0"], ["label_0", "label_1"], ["0"], ["0", "1"])  # names that say nothing
@@ -47,6 +48,7 @@ def read_legacy(path: Path) -> Legacy:
                              "classifier can be converted.")  # fmt: skip
         names = config.get("architectures")
         name = str(names[0]) if isinstance(names, list) and names else ""
+        config |= {"names": class_names(config)}
         return Legacy(load_weights(path), config, {"": name})
     groups = read_pickle(path)
     if not groups:
@@ -81,9 +83,13 @@ def legacy_model(
         if f"{name}.".startswith(inside) or f"{name}." == prefix:
             del modules[name]
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(inside)}
-    layers = _head(rest, modules, config.dim)
+    head = _head(rest, modules, config.dim)
+    layers, places = list(head.values()), list(head)
     stock = modules.get("") == STOCK
-    notes = _check_modules(modules, len(layers), len(layers[-1][1]), stock)
+    if stock and (len(places) != 2 or [p.rpartition(".")[2] for p in places] != STOCK_HEAD):
+        raise InputError(f"This is a {STOCK} of which a part was changed: its head is "
+                         f"{', '.join(places)}, not {', '.join(STOCK_HEAD)}.")  # fmt: skip
+    notes = _check_modules(modules, places, len(layers[-1][1]), stock)
     flipped, said = _classes(legacy.configuration, labels, len(layers[-1][1]))
     weight, bias = layers[-1]
     if len(bias) == 1:  # softmax of 0 and z is the sigmoid of z
@@ -137,7 +143,10 @@ def _config(encoder: dict, configuration: dict, heads: int | None) -> DistilBert
         raise _not_distilbert(f"{error} is missing") from error
     except (TypeError, ValueError) as error:
         raise InputError("The weights have not the shapes of a DistilBERT's.") from error
-    heads = heads or configuration.get("n_heads") or (12 if dim == 768 else None)
+    known = configuration.get("n_heads")
+    if heads and known and heads != known:
+        raise InputError(f"--heads {heads} contradicts the file, which says {known}: leave it out.")
+    heads = heads or known or (12 if dim == 768 else None)
     if heads is None:
         raise InputError(
             f"The file does not say how many attention heads its {dim} dimensions have: give "
@@ -178,13 +187,15 @@ def _config(encoder: dict, configuration: dict, heads: int | None) -> DistilBert
     return config
 
 
-def _head(rest: dict, modules: dict[str, str], dim: int) -> list[tuple]:
-    """Weight and bias of the one or two linear layers among what is no part of the encoder."""
+def _head(rest: dict, modules: dict[str, str], dim: int) -> dict[str, tuple]:
+    """Weight and bias, by name, of the one or two linear layers on the encoder, in their order."""
     parts: dict[str, dict] = {}
     for name, tensor in rest.items():
         module, _, part = name.rpartition(".")
         if modules.get(module, "").endswith("Loss"):
             continue
+        if tensor.dim() == 1 and part == "weight" and re.search("loss|criterion", module.lower()):
+            continue  # the classes' weights in a loss
         fits = (part, tensor.dim()) in (("weight", 2), ("bias", 1)) and tensor.is_floating_point()
         if not fits or modules.get(module, "Linear") != "Linear":
             raise InputError(f"{name} ({modules.get(module, list(tensor.shape))}) is no part of a "
@@ -197,15 +208,17 @@ def _head(rest: dict, modules: dict[str, str], dim: int) -> list[tuple]:
     if len(parts) > 2:
         raise InputError(f"The head has {len(parts)} layers, {', '.join(sorted(parts))}: one or "
                          "two linear ones are known.")  # fmt: skip
-    layers = []
+    layers: dict[str, tuple] = {}
     for module, found in parts.items():
         bias = found.get("bias", torch.zeros(len(found["weight"])))
         if len(bias) != len(found["weight"]):
             raise InputError(f"{module}.bias has not the length of {module}.weight.")
-        layers.append((found["weight"], bias))
-    layers.sort(key=lambda layer: (layer[0].shape[1] != dim, -len(layer[0])))
-    widths = [dim, *(len(weight) for weight, _ in layers)]
-    if any(weight.shape[1] != width for (weight, _), width in zip(layers, widths, strict=False)):
+        layers[module] = (found["weight"], bias)
+    order = sorted(layers, key=lambda m: (layers[m][0].shape[1] != dim, -len(layers[m][0])))
+    layers = {module: layers[module] for module in order}
+    widths = [dim, *(len(weight) for weight, _ in layers.values())]
+    inputs = [weight.shape[1] for weight, _ in layers.values()]
+    if any(given != width for given, width in zip(inputs, widths, strict=False)):
         shapes = {module: list(found["weight"].shape) for module, found in parts.items()}
         raise InputError(f"The head's layers do not follow on each other, nor on {dim} dimensions: "
                          f"{shapes}.")  # fmt: skip
@@ -217,11 +230,21 @@ def _head(rest: dict, modules: dict[str, str], dim: int) -> list[tuple]:
     return layers
 
 
-def _check_modules(modules: dict[str, str], layers: int, outputs: int, stock: bool) -> list[str]:
+def _check_modules(
+    modules: dict[str, str], places: list[str], outputs: int, stock: bool
+) -> list[str]:
     """Notes on what a head does that is not in the file; InputError where it is, and is otherwise.
 
     `modules` are those outside the encoder; of a state dict or a folder there is one at most.
+    `places` are the names of the head's linear layers, the first one first.
     """
+    layers = len(places)
+    apart = len(modules) < 2  # a state dict, which has names alone
+    if apart and layers == 2 and places[0].rpartition(".")[0] == places[1].rpartition(".")[0]:
+        numbers = [place.rpartition(".")[2] for place in places]
+        if all(map(str.isdecimal, numbers)) and int(numbers[1]) == int(numbers[0]) + 1:
+            raise InputError(f"There is nothing between the layers {' and '.join(places)}: ReLU is "
+                             "needed.")  # fmt: skip
     last = "Sigmoid" if outputs == 1 else "Softmax"  # ours computes the same
     lasts = {last, "LogSoftmax"} if outputs == 2 else {last}
     kept = {}
@@ -236,6 +259,13 @@ def _check_modules(modules: dict[str, str], layers: int, outputs: int, stock: bo
     if len(activations) > layers - 1 or sum(kind in lasts for kind in kept.values()) > 1:
         raise InputError(f"The head has the modules {', '.join(kept.values())}: one linear layer, "
                          "or two with ReLU between them, are needed.")  # fmt: skip
+    for name in activations:  # within a Sequential the order is known
+        parent = name.rpartition(".")[0]
+        inside = [n for n in modules if n.rpartition(".")[0] == parent]
+        if modules.get(parent) == "Sequential":
+            place = inside.index(name)
+            if places[-1] in inside[:place] or places[0] in inside[place:]:
+                raise InputError(f"The ReLU {name} is not between the head's two linear layers.")
     parents = {name.rpartition(".")[0] for name, kind in kept.items() if kind == "Linear"}
     parent = min(parents, default="")
     if len(parents) == 1 and modules.get(parent) == "Sequential":  # whose order is known
@@ -250,8 +280,8 @@ def _check_modules(modules: dict[str, str], layers: int, outputs: int, stock: bo
         raise InputError(f"This is a {STOCK} of which one layer was taken away.")
     notes = ["The head is taken to stand on [CLS], the first token: the file does not say."]
     if layers == 2 and not activations:
-        notes.append("ReLU is taken to be between the head's layers, as in transformers' class: "
-                     "the file does not say.")  # fmt: skip
+        notes.append(f"ReLU is taken to be between the head's layers {' and '.join(places)}, as in "
+                     "transformers' class: the file does not say.")  # fmt: skip
     return notes
 
 
@@ -265,16 +295,15 @@ def _classes(configuration: dict, labels: list[str] | None, outputs: int) -> tup
     if labels and set(given) != {0, 1}:
         raise InputError(f"--labels {' '.join(labels)}: one negative and one positive name are "
                          "needed, for example --labels negative positive.")  # fmt: skip
-    names = _class_names(configuration)
-    known = [] if names in SILENT else [LABEL_OF.get(name) for name in names]
-    if any(name.startswith("label_") for name in names) and names not in SILENT:
-        known = [None]  # LABEL_1 as class 0 says nothing that can be trusted
-    if outputs == len(known) == 1 and known[0] is not None:
-        known = [1 - known[0], known[0]]
-    if known and (len(known) != 2 or set(known) != {0, 1}):
+    named = [names for names in configuration.get("names", []) if names not in SILENT]
+    readings = [_reading(names, outputs) for names in named]
+    if readings and (None in readings or any(one != readings[0] for one in readings)):
         if not labels:
-            raise InputError(f"The classes are called {', '.join(names)}: {SAY_IT}.")
-        known = []
+            shown = " and ".join(sorted({", ".join(names) for names in named}))
+            raise InputError(f"The classes are called {shown}: {SAY_IT}.")
+        readings = []
+    known = readings[0] if readings else []
+    names = named[0] if named else []
     if given and known and given != known:
         raise InputError(f"The file says that its classes are {', '.join(names)}, which --labels "
                          "contradicts.")  # fmt: skip
@@ -289,14 +318,10 @@ def _classes(configuration: dict, labels: list[str] | None, outputs: int) -> tup
     return order == [1, 0], notes
 
 
-def _class_names(configuration: dict) -> list[str]:
-    """The names of the classes 0, 1, … in small letters; none where a configuration has none."""
-    names = configuration.get("id2label")
-    try:
-        if not names:
-            numbers = configuration.get("label2id") or {}
-            names = {number: name for name, number in numbers.items()}
-        names = {int(number): str(name).strip().lower() for number, name in names.items()}
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError("The configuration's id2label does not name classes.") from error
-    return [names[number] for number in sorted(names)]
+def _reading(names: list[str], outputs: int) -> list[int] | None:
+    """Which classes names are, 0 for negative and 1 for positive; None where they do not tell."""
+    # LABEL_1 as class 0 says nothing that can be trusted.
+    found = [None if name.startswith("label_") else LABEL_OF.get(name) for name in names]
+    if outputs == len(found) == 1 and found[0] is not None:
+        return [1 - found[0], found[0]]
+    return found if len(found) == 2 and set(found) == {0, 1} else None

@@ -71,8 +71,8 @@ class Group:
     """The tensors of one state dict or module, by name.
 
     `modules` are the names of the classes of a pickled module's parts, by dotted name (the module
-    itself has the name ""); empty for a state dict. `configuration` is the state of the first
-    `config` in it.
+    itself has the name ""); empty for a state dict. `configuration` is what the whole file says of
+    the model's heads, activation and classes, wherever it says it: see `_configuration`.
     """
 
     name: str  # where it lies in the file
@@ -178,7 +178,9 @@ class InertUnpickler(pickle._Unpickler):
         target = self.stack[-1]
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Hashing tuples of tuples would take for ever, and so would numbers of one hash.
-            if type(key) is not str and not (type(key) is int and abs(key) < 2**60):
+            if type(key) not in (str, bool, type(None)) and not (
+                type(key) is int and abs(key) < 2**60
+            ):
                 raise ValueError(f"a dictionary has a {type(key).__name__} as key")
             if type(target) is dict:
                 target[key] = value
@@ -209,8 +211,12 @@ def _new_dict() -> dict:
 
 def _tensor(storage, offset, shape, stride, requires_grad=False, hooks=None, metadata=None):
     numbers = (offset, *shape, *stride)
-    if not isinstance(storage, Storage) or any(type(n) is not int or n < 0 for n in numbers):
+    if not isinstance(storage, Storage) or any(
+        type(n) is not int or not 0 <= n < 2**63 for n in numbers
+    ):
         raise ValueError("a tensor's storage, size or stride is none")
+    if len(shape) > 8:  # a weight has two dimensions at most
+        raise ValueError(f"a tensor has {len(shape)} dimensions")
     if len(shape) != len(stride) or metadata:
         raise ValueError("a tensor is a view of another kind, conjugated or negated")
     return Record(storage, offset, tuple(shape), tuple(stride))
@@ -258,10 +264,7 @@ def read_pickle(path: Path) -> list[Group]:
     except InputError:
         raise
     except zipfile.BadZipFile as error:
-        raise InputError(
-            f"{path.name} ({size:,} bytes) is no file that torch.save of torch 1.6 or later wrote, "
-            "or is cut short: download it again."
-        ) from error
+        raise InputError(f"{path.name} ({size:,} bytes) {_kind_of(path)}.") from error
     except Exception as error:  # a hostile file can make the unpickler raise anything
         raise InputError(
             f"{path.name} cannot be read ({type(error).__name__}: {str(error)[:120]}): it is "
@@ -269,14 +272,29 @@ def read_pickle(path: Path) -> list[Group]:
         ) from error
 
 
+def _kind_of(path: Path) -> str:
+    """What a file is that torch.save of torch 1.6 or later did not write, and what to do."""
+    with path.open("rb") as file:
+        begin = file.read(9)
+    if begin[8:] == b"{":
+        return "holds safetensors: give its folder, with its config.json"
+    if begin[:1] == b"\x80":
+        return "is a pickle of another kind, or of torch before 1.6: save it again with torch.save"
+    return (
+        "is no file that torch.save of torch 1.6 or later wrote, or is cut short: download it again"
+    )
+
+
 def _read(archive: zipfile.ZipFile, name: str, size: int) -> list[Group]:
     entries = {entry.filename: entry for entry in archive.infolist()}
+    if any(entry.endswith("constants.pkl") for entry in entries):
+        raise InputError(f"{name} is TorchScript, not weights: export it with torch.save.")
     # torch.save stores without compression; one that is compressed may unpack to anything.
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+        raise InputError(f"{name} is compressed, which torch.save's files are not: save it again.")
     if sum(entry.file_size for entry in archive.infolist()) > 1.1 * size + 2**20:
         raise InputError(f"{name} unpacks to more than its size, which torch.save's do not.")
     roots = [entry.removesuffix("data.pkl") for entry in entries if entry.endswith("/data.pkl")]
-    if any(entry.endswith("constants.pkl") for entry in entries):
-        raise InputError(f"{name} is TorchScript, not weights: export it with torch.save.")
     if len(roots) != 1:
         raise InputError(f"{name} is no file that torch.save wrote: it has no data.pkl.")
     root = roots[0]
@@ -287,6 +305,7 @@ def _read(archive: zipfile.ZipFile, name: str, size: int) -> list[Group]:
         raise InputError(f"{name} describes more than the weights of a model: save a state dict.")
     loaded = _unpickle(archive.read(f"{root}data.pkl"))
     groups = list(_groups(loaded, "", Budget()))
+    configuration = _configuration(loaded)
     models = [group for group in groups if any(key.endswith(WORDS) for key in group.tensors)]
     groups = models or groups  # an optimiser's tensors, twice the size of the weights, stay there
     records = [record for group in groups for record in group.tensors.values()]
@@ -314,7 +333,7 @@ def _read(archive: zipfile.ZipFile, name: str, size: int) -> list[Group]:
             group.name,
             {key: tensor(record) for key, record in group.tensors.items()},
             group.modules,
-            group.configuration,
+            configuration,
         )
         for group in groups
     ]
@@ -352,15 +371,16 @@ def _check(record: Record, tensor: str, file: str, size: int, entry) -> None:
 
 
 class Budget:
-    """Counts the containers visited: they may hold each other many times over."""
+    """Counts what is visited, and the letters of its names: parts may lie in many others."""
 
     def __init__(self):
-        self.left = MOST_NAMES
+        self.left, self.letters = MOST_NAMES, 100 * MOST_NAMES
 
-    def spend(self) -> None:
+    def spend(self, name: str = "") -> None:
         """Raise ValueError once there were too many."""
         self.left -= 1
-        if self.left < 0:
+        self.letters -= len(name)
+        if min(self.left, self.letters) < 0:
             raise ValueError("it nests containers without end")
 
 
@@ -371,7 +391,7 @@ def _groups(value, name: str, budget: Budget):
         tensors = dict(_of_module(value, "", budget))
         modules = dict(_classes(value, "", budget))
         if tensors:
-            yield Group(name, tensors, modules, _configuration(value, budget))
+            yield Group(name, tensors, modules)
     elif isinstance(value, dict):
         tensors = {}
         for key, child in value.items():
@@ -404,9 +424,10 @@ def _is_tensor_of_another_kind(value) -> bool:
 
 def _of_module(module: Stub, prefix: str, budget: Budget):
     """Pairs of dotted name and record of a module's parameters and buffers."""
-    budget.spend()
+    budget.spend(prefix)
     for part in ("_parameters", "_buffers"):
         for name, value in (_state(module).get(part) or {}).items():
+            budget.spend(f"{prefix}{name}")
             if isinstance(value, Record):
                 yield f"{prefix}{name}", value
             elif value is not None:
@@ -420,18 +441,61 @@ def _of_module(module: Stub, prefix: str, budget: Budget):
 
 def _classes(module: Stub, name: str, budget: Budget):
     """Pairs of a module's dotted name and the name of its class, of it and those in it."""
-    budget.spend()
+    budget.spend(name)
     yield name, type(module).__name__
     for part, child in (_state(module).get("_modules") or {}).items():
         if isinstance(child, Stub):
             yield from _classes(child, f"{name}.{part}" if name else str(part), budget)
 
 
-def _configuration(module: Stub, budget: Budget) -> dict:
-    """The state of the first `config` in a pickled module or the modules in it."""
+def _configuration(loaded) -> dict:
+    """What a file says of its model: `n_heads` and `activation` of the encoder, `names`, and more.
+
+    `names` are all ways in which it names its classes, each as a list. A configuration may lie in
+    a module, as an attribute of one, or beside a state dict. Raises InputError where two contradict
+    each other.
+    """
+    found: dict = {"names": []}
+    for said in _facts(loaded, Budget()):
+        found["names"] += class_names(said)
+        for key in ("n_heads", "activation", "problem_type"):
+            if "n_heads" not in said or said.get(key) is None:
+                continue
+            if found.setdefault(key, said[key]) != said[key]:
+                raise InputError(f"Two configurations in the file contradict each other: {key} is "
+                                 f"{found[key]!r:.40} and {said[key]!r:.40}.")  # fmt: skip
+    return found
+
+
+def _facts(value, budget: Budget):
+    """Each dict and each state in what was unpickled."""
     budget.spend()
-    state = _state(module)
-    if isinstance(state.get("config"), Stub):
-        return _state(state["config"])
-    children = (state.get("_modules") or {}).values()
-    return next(filter(None, (_configuration(child, budget) for child in children)), {})
+    said = value if isinstance(value, dict) else _state(value)
+    if said:
+        yield said
+    for child in said.values():
+        if isinstance(child, dict | Stub):
+            yield from _facts(child, budget)
+
+
+def class_names(said: dict) -> list[list[str]]:
+    """The ways in which a configuration names the classes 0, 1, …, in small letters.
+
+    Raises InputError where one of them does not.
+    """
+    found = []
+    for key in ("id2label", "label2id"):
+        names = said.get(key)
+        try:
+            if names and key == "label2id":
+                names = {number: name for name, number in names.items()}
+            if names:
+                names = {int(number): str(name).strip().lower() for number, name in names.items()}
+                found.append([names[number] for number in sorted(names)])
+        except (AttributeError, TypeError, ValueError) as error:
+            raise InputError(f"The configuration's {key} does not name classes.") from error
+    for key in ("classes", "class_names", "label_names", "labels", "target_names"):
+        names = said.get(key)
+        if isinstance(names, list | tuple) and [type(name) for name in names] == [str, str]:
+            found.append([name.strip().lower() for name in names])
+    return found
