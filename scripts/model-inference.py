@@ -106,18 +106,28 @@ def label_files(arguments: argparse.Namespace, layout: Layout) -> None:
 
 
 def label_texts(classifier: Classifier, texts: list[str]) -> None:
-    """Print a line of JSON for each text, or for each line of standard input."""
+    """Print a line of JSON for each text, or for each line of standard input.
+
+    An empty line keeps its place, without a label, and is named on standard error.
+    """
     if not texts and sys.stdin:  # which may be closed
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-        texts = [line.strip() for line in sys.stdin if line.strip()]
+        texts = [line.strip() for line in sys.stdin]
+        while texts and not texts[-1]:
+            texts.pop()
     if not texts:
         raise InputError("there is no text: give reviews as arguments or on standard input.")
     # An argument that is not UTF-8 arrives as lone surrogates, which no tokenizer takes.
     texts = [text.encode(errors="surrogateescape").decode(errors="replace") for text in texts]
-    if any(map(is_empty, texts)):
+    if all(map(is_empty, texts)):
         raise InputError("a text is empty: give a review.")
-    for prediction in classifier.predict(texts):
-        print(json.dumps(asdict(prediction)))
+    predictions = iter(classifier.predict([text for text in texts if not is_empty(text)]))
+    for number, text in enumerate(texts, 1):
+        if is_empty(text):
+            print(f"text {number} has no label: it is empty", file=sys.stderr)
+            print(json.dumps({"label": None, "score": None, "truncated": None}))
+        else:
+            print(json.dumps(asdict(next(predictions))))
 
 
 if __name__ == "__main__":

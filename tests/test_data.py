@@ -259,6 +259,32 @@ def test_class_names_that_are_not_known_are_asked_for(tmp_path):
     assert found.reviews_sha256 == load(tmp_path / "usual.csv", 50).reviews_sha256
 
 
+def test_class_names_of_kaggles_column_decide_too(tmp_path):
+    features = Features({"review": Value("string"), "sentiment": ClassLabel(names=["pos", "neg"])})
+    frame = next(stored_frames())
+    columns = {"review": frame["text"].tolist(), "sentiment": [1 - n for n in frame["label"]]}
+    Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "mine.parquet")
+    frame[["text", "label"]].to_csv(tmp_path / "usual.csv", index=False)
+    found = load(tmp_path / "mine.parquet", 50)
+    assert found.reviews_sha256 == load(tmp_path / "usual.csv", 50).reviews_sha256
+
+
+def test_class_names_of_one_split_alone_are_refused(tmp_path):
+    train, test = stored_frames()
+    as_other_way_round(tmp_path, train, test)
+    (tmp_path / "test.parquet").unlink()
+    test[["text", "label"]].to_csv(tmp_path / "test.csv", index=False)
+    assert "names its classes (Pos, Neg), and test.csv otherwise or not" in refusal(load, tmp_path)
+
+
+def test_splits_of_two_rating_scales_are_refused(tmp_path):
+    train, test = stored_frames()
+    train["rating"] = 1 + 4 * train["label"]
+    for split, part in (("train", train), ("test", test)):
+        part.to_parquet(tmp_path / f"{split}.parquet")
+    assert "one has 5 stars at most, the other more" in refusal(load, tmp_path)
+
+
 def test_text_files_in_pos_and_neg_need_no_split_and_no_rating(tmp_path):
     frame = next(stored_frames())
     for number, row in enumerate(frame.itertuples()):
@@ -531,6 +557,13 @@ def no_second_shard(folder):
     return folder
 
 
+def shards_of_two_counts(folder):
+    as_hub_download(folder, *stored_frames())
+    inner = folder / "plain_text"
+    (inner / "train-00001-of-00002.parquet").rename(inner / "train-00001-of-00003.parquet")
+    return folder
+
+
 def two_of_training(folder):
     as_parquet(folder, *stored_frames())
     (folder / "train.csv").write_text("text,label\n")
@@ -582,6 +615,7 @@ def all_of_one_film(folder):
         (parquet_cut_short, ["train.parquet", "get it again"]),
         (one_class_in_training, ["0 negative and 100 positive", "both classes"]),
         (no_second_shard, ["1 of the 2 files of train"]),
+        (shards_of_two_counts, ["2 of the 2 files of train", "get the others"]),
         (two_of_training, ["train.csv and train.parquet: keep one"]),
         (two_configurations, ["a, b have a training split each"]),
         (one_class_in_test, ["test has one class only", "give reviews of both"]),

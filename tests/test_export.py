@@ -162,6 +162,30 @@ def test_a_damaged_manifest_is_refused(copy):
         Classifier.from_folder(copy)
 
 
+@pytest.mark.parametrize(
+    "content", ['{"sha256": ' + '{"a":' * 100_000, "[" * 100_000, " " * 1_000_001 + "{}",
+                '{"sha256": [[1, 2]]}', "[]", "\x00", None],
+)  # fmt: skip
+def test_an_odd_manifest_is_damaged_and_never_replaced(run, classifier, copy, content):
+    """It may be nested deeply, too large, of other types, or a link to what never ends."""
+    path = copy / "manifest.json"
+    path.unlink()
+    if content is None:
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text(content)
+    with pytest.raises(InputError, match=r"manifest.json is damaged"):
+        Classifier.from_folder(copy)
+    with pytest.raises(InputError, match="is no exported model"):
+        export_model(run, classifier, TRAINED, copy)
+
+
+def test_a_manifest_may_be_a_link_to_a_file_as_in_the_cache_of_the_hub(copy, tmp_path):
+    path = (copy / "manifest.json").rename(tmp_path / "blob")
+    (copy / "manifest.json").symlink_to(path)
+    Classifier.from_folder(copy)
+
+
 def test_the_script_exits_1_and_names_a_changed_file(copy):
     damage(copy / "config.json")
     out = run_script("model-inference.py", "--model", copy, "good")

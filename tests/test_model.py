@@ -260,7 +260,7 @@ def test_a_checkpoint_in_a_pickle_runs_nothing(masked, tmp_path):
 def test_weights_that_do_not_fit_their_configuration_are_refused(masked, change):
     path = masked / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(InputError, match=r"does not fit its own config.json: \S+ should be"):
+    with pytest.raises(InputError, match=r"does not fit its own config.json"):
         load_backbone(str(masked))
 
 

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
@@ -237,6 +239,32 @@ def test_a_file_that_cannot_be_labelled_is_refused_and_nothing_is_written(
         label_file(classifier, tmp_path / name, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "from before"
     assert {path.name for path in tmp_path.iterdir()} <= {name, "out.csv"}
+
+
+def test_in_a_csv_of_one_column_a_blank_line_is_an_empty_cell(classifier, tmp_path):
+    """So spreadsheets write it; no row may be lost."""
+    (tmp_path / "in.csv").write_text("text\nA moving film.\n\nA dull story.\n")
+    assert label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv") == (3, 1)
+    assert read(tmp_path / "out.csv")["text"].tolist() == ["A moving film.", "", "A dull story."]
+
+
+def test_columns_of_one_name_in_a_parquet_file_are_refused(classifier, tmp_path):
+    columns = [pa.array(["great"]), pa.array([1]), pa.array([2])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["text", "n", "n"]), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="has two columns named 'n'"):
+        label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+
+
+def test_the_output_of_one_run_is_an_input_of_the_next(exported, tmp_path):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    first.mkdir()
+    (first / "a.csv").write_text("text\ngreat\n")
+    list(label_folder(Work(exported, first, second), local))
+    found = list(label_folder(Work(exported, second, third, Layout(suffix="_2")), local))
+    assert [(one.file, one.rows, one.problem) for one in found] == [("a.csv", 1, None)]
+    (third / "labelled-by.json").write_text("[]")
+    with pytest.raises(InputError, match=r"labelled-by.json is damaged"):
+        list(label_folder(Work(exported, second, third, Layout(suffix="_2")), local))
 
 
 def test_a_column_of_bytes_is_a_wrong_column_and_named_once(classifier, tmp_path, capsys):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -94,6 +95,43 @@ def test_idle_connections_do_not_keep_others_out(exported, tmp_path, monkeypatch
             connection.close()
         assert running.stop() == 0
     assert len(running.log.read_text(encoding="utf-8").splitlines()) < 40
+
+
+def test_requests_sent_ahead_are_answered_up_to_a_number_and_hold_no_file(service, expected):
+    """Eight may wait on a connection, which then closes; whoever reads nothing holds no files."""
+    ask = b"GET /static/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connect(service) as connection:
+        connection.sendall(ask * 8)
+        connection.sendall(ask.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert len(answers_until_the_end(connection)) in (8, 9)
+    with connect(service) as connection:
+        connection.sendall(ask * 120)  # of one read
+        answers = answers_until_the_end(connection)
+    assert 8 <= len(answers) < 20  # a few were answered before the others were counted
+    closing = [b"Connection: close" in answer for answer in answers]
+    assert closing == [False] * (len(answers) - 1) + [True]
+    files = Path(f"/proc/{service.process.pid}/fd")
+    before = len(list(files.iterdir())) if files.exists() else 0
+    flood = [connect(service) for _ in range(14)]
+    try:
+        for connection in flood:
+            connection.sendall(ask * 150)
+        time.sleep(1)
+        if files.exists():
+            assert len(list(files.iterdir())) <= before + len(flood) + 5
+        still_answers(service, expected)
+    finally:
+        for connection in flood:
+            connection.close()
+
+
+def answers_until_the_end(connection: socket.socket) -> list[bytes]:
+    """The heads of all answers; a reset, where more was sent than is read, ends them too."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while piece := connection.recv(65536):
+            received += piece
+    return received.split(b"HTTP/1.1 200 OK\r\n")[1:]
 
 
 def test_two_lengths_in_one_request_are_refused(service):
@@ -286,6 +324,40 @@ def test_a_stop_has_one_deadline_for_all_that_it_waits_for(exported, monkeypatch
         assert exits == [0]
     finally:
         over.set()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def test_a_signal_stops_it_wherever_it_interrupts_the_loop(exported, monkeypatch):
+    """Even there where the loop holds the lock by which other threads wake it."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    engine = Engine(Classifier.from_folder(exported), Metrics())
+    server = listen(create_app(engine, check_manifest(exported)), "127.0.0.1", 0)
+    run = server.run
+
+    class Lock:
+        """Fails where it would wait for ever."""
+
+        lock = threading.Lock()
+
+        def __enter__(self):
+            assert self.lock.acquire(timeout=5), "a deadlock"
+
+        def __exit__(self, *_):
+            self.lock.release()
+
+    def interrupted():
+        with server.trigger.lock:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+        run()
+
+    monkeypatch.setattr(server.trigger, "lock", Lock())
+    monkeypatch.setattr(server, "run", interrupted)
+    try:
+        serve(server, engine)
+        assert engine.closing
+    finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 

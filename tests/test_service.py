@@ -257,6 +257,20 @@ def test_the_page_asks_below_its_own_address_alone(shared_client):
         assert shared_client.get(f"/{address}").status_code != 404
 
 
+def test_the_files_of_the_page_come_from_memory(shared_client):
+    for name, kind in (("page.js", "text/javascript"), ("page.css", "text/css"),
+                       ("icon.svg", "image/svg+xml")):  # fmt: skip
+        answer = shared_client.get(f"/static/{name}")
+        assert answer.mimetype == kind
+        assert answer.data == (api.PAGE / name).read_bytes()
+        assert not answer.direct_passthrough
+        known = {"If-None-Match": answer.headers["ETag"]}
+        assert shared_client.get(f"/static/{name}", headers=known).status_code == 304
+    assert shared_client.get("/").data == (api.PAGE / "index.html").read_bytes()
+    for name in ("nothing.js", "../api.py", "%2e%2e/api.py"):
+        assert shared_client.get(f"/static/{name}").status_code == 404
+
+
 def test_a_key_is_asked_for_where_one_is_set(engine, exported, monkeypatch):
     monkeypatch.setenv(KEY, "secret")
     compared = []

@@ -185,6 +185,11 @@ def _encoder(weights: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Ten
 
 def _check_shapes(config: PreTrainedConfig, weights: dict[str, torch.Tensor], title: str) -> None:
     """Raise InputError where weights are missing, have no place, or are not of their shapes."""
+    layers = getattr(config, "n_layers", None) or config.num_hidden_layers
+    held = {name.split("layer.")[1].split(".")[0] for name in weights if "layer." in name}
+    if len(held) != layers:
+        raise InputError(f"The backbone {title} does not fit its own config.json: it has "
+                         f"{len(held)} layers, and should have {layers}.")  # fmt: skip
     with torch.device("meta"):  # which has shapes, and no memory
         encoder = (MPNetModel if config.model_type == "mpnet" else DistilBertModel)(config)
     shapes = {name: value.shape for name, value in encoder.state_dict().items()}

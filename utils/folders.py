@@ -62,6 +62,7 @@ def label_folder(work: Work, engine: Engine) -> Iterator[Labelled]:
     if target.resolve() == source.resolve():
         raise InputError("The output would take the place of the input: give another folder.")
     found = sorted(_visible_files(source, target.resolve()))
+    found = [path for path in found if path != source / MODEL]  # an earlier run's own record
     names = [path.relative_to(source).as_posix() for path in found if table_format(path)]
     if not names:
         raise InputError(f"{source} holds no file of {FORMATS}.")
@@ -105,11 +106,11 @@ def _claim(work: Work, names: list[str]) -> set[str]:
     done = {_shown(name): target / name for name in names if (target / name).exists()}
     known, outputs = {}, {}
     if path.exists():
-        saved = asdict(USUAL) | json.loads(path.read_text(encoding="utf-8"))
+        saved = asdict(USUAL) | _saved(path)
         known, outputs = saved.pop("inputs", inputs), saved.pop("outputs", {})
         if saved != about:
             raise InputError(f"{target} holds labels by another model, or of another column, "
-                             "separator or suffix: give another folder.")  # fmt: skip
+                             "or with other options: give another folder.")  # fmt: skip
         for name, found in inputs.items():
             if known.get(name) != found and name in done:
                 raise InputError(f"{target / name} holds the labels of another file: delete it to "
@@ -128,11 +129,18 @@ def _claim(work: Work, names: list[str]) -> set[str]:
     return {name for name in names if _shown(name) in done}
 
 
+def _saved(path: Path) -> dict:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged: give another folder for the outputs.") from error
+
+
 def _record(work: Work, labelled: Labelled) -> None:
     """Write down how many rows and bytes a file's output has, by which the next run knows it."""
     path = work.target / MODEL
     with claim(path, wait=RECORD_SECONDS):
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = _saved(path)
         saved["outputs"][_shown(labelled.file)] = {
             "rows": labelled.rows,
             "unlabelled": labelled.unlabelled,

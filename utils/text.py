@@ -34,7 +34,9 @@ def clean(text: str) -> str:
 def _long_runs() -> re.Pattern:
     """Runs of more than 30 combining marks, with the first 30 as a group."""
     codes = range(sys.maxunicode + 1)
-    marks = "".join(chr(code) for code in codes if unicodedata.combining(chr(code)))
+    # Some are no marks themselves, but become several when they are normalised.
+    first = (unicodedata.normalize("NFKD", chr(code))[0] for code in codes)
+    marks = "".join(chr(n) for n, mark in enumerate(first) if unicodedata.combining(mark))
     return re.compile(f"([{marks}]{{30}})[{marks}]+")
 
 
@@ -71,6 +73,8 @@ def as_texts(texts: str | Iterable[str]) -> list[str]:
     if table or isinstance(texts, bytes | Mapping | Set) or not isinstance(texts, Iterable):
         kind = type(texts).__name__
         raise InputError(f"Give a text, or a list or column of texts, not a {kind}.")
+    if getattr(texts, "shape", None) == ():
+        raise InputError("Give a text, or a list or column of texts, not an array of none.")
     texts = texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)  # of pyarrow
     for position, text in enumerate(texts):
         if not isinstance(text, str):

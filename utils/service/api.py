@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 from apiflask import APIFlask, HTTPError
 from flask import Response, request
@@ -30,6 +31,8 @@ from utils.service.schemas import (
 from utils.settings import ROOT
 from utils.text import MAX_TOKENS, Tokens, is_empty, tokenize
 
+PAGE = Path(__file__).parent / "static"
+KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 DEADLINE_SECONDS = 10.0
 MAX_REQUESTS = 56  # at work or waiting at once: fewer than the server's threads
 MAX_EXPLANATIONS = 2  # of one client's at once
@@ -70,12 +73,15 @@ def create_app(
     Where the environment variable REVIEWS_API_KEY is set, /predict, /explain, /info and /metrics
     ask for it as a bearer token.
     """
-    app = QuietFlask(__name__, title="Movie review sentiment", version=_version(), docs_path=None)
+    app = QuietFlask(__name__, title="Movie review sentiment", version=_version(), docs_path=None,
+                     static_folder=None)  # fmt: skip
     guard(app, engine, hosts)
     app.json.sort_keys = False
     classifier, metrics = engine.classifier, engine.metrics
     slots = threading.BoundedSemaphore(MAX_REQUESTS)
     turns = Turns()
+    # Flask's own route leaves the open file to the server, until the client has read the answer.
+    files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix[1:] in KINDS}
     preparing = threading.Lock()
     protected = key_check(app)
     refusals = {400: "Not JSON", 413: f"A body over {MAX_BODY:,} bytes", 415: "Not sent as JSON",
@@ -116,10 +122,24 @@ def create_app(
         finally:
             preparing.release()
 
+    def a_file(name: str) -> Response:
+        """A file of the page, from memory."""
+        response = Response(files[name], mimetype=KINDS[name.rsplit(".", 1)[1]])
+        response.cache_control.no_cache = True  # ask whether it changed
+        response.add_etag()
+        return response.make_conditional(request)
+
     @app.get("/")
     @app.doc(hide=True)
     def page():
-        return app.send_static_file("index.html")
+        return a_file("index.html")
+
+    @app.get("/static/<path:filename>")
+    @app.doc(hide=True)
+    def static(filename: str):
+        if filename not in files:
+            raise HTTPError(404)
+        return a_file(filename)
 
     @app.post("/predict")
     @protected

@@ -29,16 +29,18 @@ THREADS = MAX_REQUESTS + 8  # each only waits for the engine; the eight answer w
 RECEIVE_SECONDS = 30  # for a request to arrive whole, and for a connection to be idle
 STOP_SECONDS = 20  # of a whole stop, after SIGTERM: containers are killed after 30
 MAX_CONNECTIONS = 1000
+MOST_QUEUED = 8  # requests of one connection: one read may hold hundreds, sent ahead
 OTHER_FILES = 64  # descriptors that the process needs beside its connections
 BACK_OFF_SECONDS = 1.0  # after a connection that could not be accepted
 log = logging.getLogger("reviews")
 
 
 class Task(WSGITask):
-    """An answer that ends its connection, once the server stops."""
+    """An answer that ends its connection: once the server stops, or as the last before a cut."""
 
     def build_response_header(self):
-        if self.channel.server.stopping:
+        channel = self.channel
+        if channel.server.stopping or (channel.cut and len(channel.requests) == 1):
             self.set_close_on_finish()
         return super().build_response_header()
 
@@ -72,17 +74,32 @@ class Parser(HTTPRequestParser):
 
 
 class Channel(HTTPChannel):
-    """A connection that closes where a request takes too long to arrive, byte by byte even."""
+    """A connection that closes where a request takes too long to arrive, byte by byte even.
+
+    Where more than MOST_QUEUED requests wait on it, the first of them are answered, the others
+    are cut, no more is read, and it closes.
+    """
 
     parser_class = Parser
     task_class = Task
     error_task_class = JsonErrorTask
+    cut = False
     _begun = 0.0
+
+    def readable(self):
+        return not self.cut and super().readable()
 
     def received(self, data):
         if self.request is None:
             self._begun = time.time()
-        return super().received(data)
+        received = super().received(data)
+        with self.requests_lock:
+            if len(self.requests) > MOST_QUEUED:
+                self.cut = True
+                for request in self.requests[MOST_QUEUED:]:
+                    request.close()
+                del self.requests[MOST_QUEUED:]
+        return received
 
     def close_if_slow(self, now: float) -> None:
         """Called by the server every few seconds."""
@@ -189,13 +206,14 @@ def serve(server: TcpWSGIServer, engine: Engine) -> None:
         end = time.monotonic() + STOP_SECONDS
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, signal.SIG_DFL)  # a second one ends it at once
-        log.info("stopping: what was accepted is answered first")
-        engine.close()
         server.stopping = True
-        server.trigger.pull_trigger(lambda: _stop_listening(server))
+        # A lock taken here might be held by the very code that the signal interrupts.
         threading.Thread(target=finish, daemon=True).start()
 
     def finish() -> None:
+        log.info("stopping: what was accepted is answered first")
+        engine.close()
+        server.trigger.pull_trigger(lambda: _stop_listening(server))
         quiet = 0
         while quiet < 5 and left():  # a quarter of a second without any work
             quiet = 0 if _busy(server) else quiet + 1
