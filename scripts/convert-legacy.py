@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from transformers.utils.logging import disable_progress_bar
 
 from utils import InputError
+from utils.backbone import weight_files
 from utils.export import write_model
 from utils.hardware import versions
 from utils.legacy import legacy_model, read_legacy
@@ -94,11 +95,15 @@ def convert(arguments: argparse.Namespace) -> tuple[Path, list[str], int]:
             f"--tokenizer {tokenizer} is no folder: save the tokenizer of the training there, with "
             "AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)."
         )
+    if not file.exists():
+        raise InputError(f"{file} does not exist.")
+    digest = hash_of(file)
     with limits(file):
         legacy = read_legacy(file)
+    if hash_of(file) != digest:
+        raise InputError(f"{file} changed while it was read: convert it again.")
     model, notes = legacy_model(legacy, arguments.heads, arguments.labels)
     tokenizer = load_tokenizer(tokenizer or file, model.config.vocab_size)
-    digest = hash_of(file)
     name = file.resolve().name
     card = CARD.format(name=name, sha256=digest, folder=arguments.output.name)
     about = {"converted_from": {"file": name, "sha256": digest}, "versions": versions()}
@@ -142,8 +147,7 @@ def hash_of(path: Path) -> str:
     """The SHA-256 of a file; of a folder that of its weights or, of several shards, of theirs."""
     if path.is_file():
         return sha256(path)
-    files = sorted(path.glob("model*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
-    hashes = [sha256(file) for file in files]
+    hashes = [sha256(file) for file in weight_files(path)[0]]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 

@@ -485,6 +485,7 @@ UNFIT = {
     "a kernel of the Hub": (
         _with_config(_attn_implementation="kernels/flash"), "'_attn_implementation'",
     ),
+    "tuples for answers": (_with_config(return_dict=False), "return_dict=False"),
     "code": (_with_config(auto_map={"AutoModel": "code.Model"}), "auto_map"),
     "another model": (_with_config(model_type="gpt2"), "gpt2"),
     "no [SEP]": (_without_sep, r"\[SEP\]"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_script
+from conftest import load_script, run_script
 from safetensors.torch import save_file
 from torch import nn
 from transformers import (
@@ -32,6 +32,7 @@ from utils.inference import Classifier
 from utils.legacy import Legacy, legacy_model, read_legacy
 from utils.manifest import check_manifest
 from utils.model import unfold_head
+from utils.pickles import Storage, _tensor
 from utils.results import sha256
 from utils.service.api import create_app
 from utils.service.engine import Engine
@@ -529,6 +530,24 @@ def test_weights_that_are_not_finite_are_refused(original, tmp_path):
     weights["classifier.bias"][0] = float("inf")
     with pytest.raises(InputError, match=r"classifier.bias holds NaN or infinite"):
         convert(saved(weights, tmp_path / "m.pt"), heads=4)
+
+
+def test_the_recorded_hash_is_of_the_weights_that_were_read(tiny_bert, original, tmp_path):
+    folder = tmp_path / "checkpoint"
+    stock = DistilBertForSequenceClassification(CONFIG)
+    stock.save_pretrained(folder)
+    decoy = (folder / "model.safetensors").rename(folder / "model_good.safetensors")
+    torch.save(stock.state_dict(), folder / "pytorch_model.bin")
+    script = load_script("convert-legacy.py")
+    assert script.hash_of(folder) == sha256(folder / "pytorch_model.bin") != sha256(decoy)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2**80,), tuple([2] * 9)], ids=["a huge number", "many dimensions"]
+)
+def test_a_tensor_cannot_claim_endless_numbers(shape):
+    with pytest.raises(ValueError, match=r"is none|dimensions"):
+        _tensor(Storage("0", "FloatStorage", 4), 0, shape, tuple([1] * len(shape)))
 
 
 def test_other_kinds_of_files_are_named(original, tmp_path):

@@ -237,7 +237,9 @@ def test_any_layout_of_a_bert_gives_the_same_weights_without_its_heads(masked):
     assert same_weights(masked, expected)
     torch.save(bert.state_dict(), masked / "pytorch_model.bin",
                _use_new_zipfile_serialization=False)  # fmt: skip
-    assert same_weights(masked, expected)
+    # torch's reader of that format takes sizes on trust, and would fill tensors with old memory
+    with pytest.raises(InputError, match=r"before 1.6: save it again"):
+        load_backbone(str(masked))
     (masked / "pytorch_model.bin").unlink()
     with pytest.raises(InputError, match="holds no weights"):
         load_backbone(str(masked))

@@ -216,7 +216,7 @@ CASES = {
     "cut.parquet": (b"PAR1 cut short", "cannot be read as parquet"),
     "semicolon.csv": (b"id;text\n1;fine\n", r"is it separated by ';'\? .*--separator ';'"),
     "pipes.csv": (b"text|id\na, b|1\n", r"is it separated by '\|'"),
-    "commas.tsv": (b"id,text\n1,fine\n", "is it separated by ','"),
+    "commas.tsv": (b"id,text\n1,fine\n", r"no tab: name it \.csv"),
     "array.json": (b'[{"text": "fine"}, {"te', "begins as a JSON array, and cannot be parsed"),
     "columns.json": (b'{"text": {"0": "fine"}}', "none of its 1 rows has a text"),
     "texts.json": (b'["fine", "dull"]', "none of its 2 rows has a text"),
@@ -241,6 +241,33 @@ def test_a_file_that_cannot_be_labelled_is_refused_and_nothing_is_written(
     assert {path.name for path in tmp_path.iterdir()} <= {name, "out.csv"}
 
 
+def test_a_packed_file_is_held_a_few_lines_at_once(tmp_path, monkeypatch):
+    """What it unpacks to counts, not what it weighs."""
+    monkeypatch.setattr("utils.tables.BLOCK_BYTES", 10**6)
+    row = json.dumps({"text": "x" * 400_000}) + "\n"
+    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress((row * 30).encode()))
+    blocks = list(read_table(tmp_path / "in.jsonl.gz"))
+    assert max(len(block.rows) for block in blocks) <= 4
+    assert sum(len(block.rows) for block in blocks) == 30
+    monkeypatch.setattr("utils.tables.LONGEST_LINE", 300_000)
+    with pytest.raises(InputError, match="has a line of over 300,000 bytes"):
+        list(read_table(tmp_path / "in.jsonl.gz"))
+    monkeypatch.setattr("utils.tables.LARGEST_ARRAY", 1000)
+    monkeypatch.setattr("utils.tables.LONGEST_LINE", 10**6)
+    (tmp_path / "in.json").write_text(json.dumps([{"text": "x" * 2000}]))
+    with pytest.raises(InputError, match="too large for a JSON array"):
+        list(read_table(tmp_path / "in.json"))
+
+
+def test_a_model_that_was_exported_anew_does_not_go_on_with_anothers_labels(exported, tmp_path):
+    (tmp_path / "a.csv").write_text("text\ngreat\n")
+    work = Work(exported, tmp_path, tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "labelled-by.json").write_text('{"model_sha256": "another"}')
+    with pytest.raises(InputError, match="was exported anew meanwhile"):
+        list(local(work, ["a.csv"]))
+
+
 def test_in_a_csv_of_one_column_a_blank_line_is_an_empty_cell(classifier, tmp_path):
     """So spreadsheets write it; no row may be lost."""
     (tmp_path / "in.csv").write_text("text\nA moving film.\n\nA dull story.\n")
@@ -263,7 +290,7 @@ def test_the_output_of_one_run_is_an_input_of_the_next(exported, tmp_path):
     found = list(label_folder(Work(exported, second, third, Layout(suffix="_2")), local))
     assert [(one.file, one.rows, one.problem) for one in found] == [("a.csv", 1, None)]
     (third / "labelled-by.json").write_text("[]")
-    with pytest.raises(InputError, match=r"labelled-by.json is damaged"):
+    with pytest.raises(InputError, match=r"labelled-by\.json is damaged"):
         list(label_folder(Work(exported, second, third, Layout(suffix="_2")), local))
 
 

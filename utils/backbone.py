@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import is_zipfile
 
 import torch
 from huggingface_hub import hf_hub_download
@@ -123,32 +122,43 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
     Nothing in a pickle is run. Raises InputError where there are none, a shard is missing, or a
     file is damaged or holds something else.
     """
-    for name, read in (("model.safetensors", load_file), ("pytorch_model.bin", _load_pickle)):
+    files, expected = weight_files(folder)
+    weights = {}
+    for file in files:
+        weights |= _read_file(file)
+    if absent := sorted(expected - set(weights)):
+        raise InputError(f"The shards in {folder} lack {absent[0]}: download them again.")
+    return weights
+
+
+def weight_files(folder: Path) -> tuple[list[Path], set[str]]:
+    """The files in which a checkpoint's tensors are, and the names that an index says they have.
+
+    Raises InputError where there are none, or a shard is missing.
+    """
+    for name in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{name}.index.json"
         if (folder / name).is_file():
-            return _read_file(folder / name, read)
+            return [folder / name], set()
         if index.is_file():
             try:
                 places = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
                 shards = sorted(set(map(str, places.values())))
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise InputError(f"{index} is damaged: download the folder again.") from error
-            weights = {}
             for shard in shards:
                 # A name only: an index may not lead out of its folder.
                 if Path(shard).name != shard or not (folder / shard).is_file():
                     raise InputError(f"{folder / shard} is missing, which {index.name} lists: "
                                      "download the folder again.")  # fmt: skip
-                weights |= _read_file(folder / shard, read)
-            if absent := sorted(set(places) - set(weights)):
-                raise InputError(f"The shards in {folder} lack {absent[0]}: download them again.")
-            return weights
+            return [folder / shard for shard in shards], set(places)
     raise InputError(
         f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin, nor shards."
     )
 
 
-def _read_file(path: Path, read) -> dict[str, torch.Tensor]:
+def _read_file(path: Path) -> dict[str, torch.Tensor]:
+    read = load_file if path.suffix == ".safetensors" else _load_pickle
     if is_pointer(path):
         raise InputError(f"{path} is a Git LFS pointer, no weights: `git lfs pull`.")
     try:
@@ -166,8 +176,6 @@ def _read_file(path: Path, read) -> dict[str, torch.Tensor]:
 
 
 def _load_pickle(path: Path):
-    if not is_zipfile(path):  # as torch wrote before 1.6, bert-base-uncased's own file among them
-        return torch.load(path, map_location="cpu", weights_only=True)
     groups = read_pickle(path)
     if len(groups) != 1:
         raise InputError(f"{path} holds {len(groups)} models: one state dict is needed.")

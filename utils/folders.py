@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils import InputError
 from utils.inference import Classifier
-from utils.manifest import weights_sha256
+from utils.manifest import require_weights, weights_sha256
 from utils.packaged import require_packages
 from utils.results import claim, sha256, write_json
 from utils.scoring import USUAL, Layout, label_file
@@ -102,6 +102,12 @@ def _claim(work: Work, names: list[str]) -> set[str]:
     target, path = work.target, work.target / MODEL
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file: for a folder of files give a folder.")
+    with claim(path, wait=RECORD_SECONDS):  # or two models could each find it free
+        return _checked_claim(work, names, about)
+
+
+def _checked_claim(work: Work, names: list[str], about: dict) -> set[str]:
+    target, path = work.target, work.target / MODEL
     inputs = {_shown(name): _sha256_if_readable(work.source / name) for name in names}
     done = {_shown(name): target / name for name in names if (target / name).exists()}
     known, outputs = {}, {}
@@ -124,16 +130,18 @@ def _claim(work: Work, names: list[str]) -> set[str]:
         raise InputError(f"{target} holds files already, of which nothing is known: give another "
                          "folder.")  # fmt: skip
     if known != known | inputs or not path.exists():
-        with claim(path, wait=RECORD_SECONDS):
-            write_json(path, about | {"inputs": known | inputs, "outputs": outputs})
+        write_json(path, about | {"inputs": known | inputs, "outputs": outputs})
     return {name for name in names if _shown(name) in done}
 
 
 def _saved(path: Path) -> dict:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged: give another folder for the outputs.") from error
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        saved = None
+    if not isinstance(saved, dict):
+        raise InputError(f"{path} is damaged: give another folder for the outputs.")
+    return saved
 
 
 def _record(work: Work, labelled: Labelled) -> None:
@@ -166,6 +174,10 @@ class FileLabeller:
 
     def __init__(self, work: Work):
         self.work, self.classifier = work, Classifier.from_folder(work.model)
+        record = work.target / MODEL
+        expected = _saved(record)["model_sha256"] if record.exists() else None
+        if expected not in (None, require_weights(work.model, self.classifier.manifest)):
+            raise InputError(f"{work.model} was exported anew meanwhile: start again.")
 
     def label(self, name: str) -> Labelled:
         """Label one file; one that cannot be read has a problem, and keeps no other waiting."""

@@ -25,6 +25,7 @@ from utils.tokenizer import load_tokenizer, model_config
 
 # Tokens of a batch, padding included: on a CPU small enough for its caches, where larger batches
 # were slower; on a GPU enough to fill it.
+MOST_LAYERS = 48  # of an export; each takes time to build, whatever is in it
 BATCH_TOKENS = 2048 if device().type == "cpu" else 32768
 
 
@@ -149,6 +150,11 @@ def _load_model(folder: Path) -> DistilBertForSequenceClassification:
         raise InputError(f"it holds a {said['model_type']}, no export of a DistilBERT.")
     if unknown := sorted(said.keys() - DistilBertConfig().to_dict().keys()):
         raise InputError(f"its config.json has the key {unknown[0]!r}, which no export has.")
+    usual = DistilBertConfig().to_dict()
+    for key in ("return_dict", "chunk_size_feed_forward", "output_attentions",
+                "output_hidden_states", "problem_type"):  # fmt: skip
+        if said.get(key, usual[key]) != usual[key]:
+            raise InputError(f"its config.json has {key}={said[key]!r:.40}, which no export has.")
     config = DistilBertConfig.from_dict(said)
     if config.id2label != LABELS or config.label2id != {name: n for n, name in LABELS.items()}:
         raise InputError(f"its classes are {config.id2label}, and should be {LABELS}.")
@@ -157,7 +163,7 @@ def _load_model(folder: Path) -> DistilBertForSequenceClassification:
     stored = load((folder / "model.safetensors").read_bytes())
     weights = {name: tensor.float() for name, tensor in stored.items()}
     layers = {name.split(".layer.")[1].split(".")[0] for name in weights if ".layer." in name}
-    if len(layers) != config.n_layers:
+    if len(layers) != config.n_layers or len(layers) > MOST_LAYERS:
         raise InputError(f"it has {len(layers)} layers, and its config.json {config.n_layers}.")
     with torch.device("meta"):  # which has shapes, and no memory
         empty = DistilBertForSequenceClassification(config).state_dict()

@@ -10,6 +10,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 
 from utils import InputError
 from utils.backbone import load_weights
+from utils.inference import MOST_LAYERS
 from utils.model import LABELS, CustomHeadDistilBert, fold_head
 from utils.pickles import WORDS, class_names, read_pickle
 from utils.schema import LABEL_OF
@@ -162,6 +163,8 @@ def _config(encoder: dict, configuration: dict, heads: int | None) -> DistilBert
             f"The model reads {positions} tokens at most: one that reads {MAX_TOKENS} is needed."
         )
     layers = {m[1] for name in encoder if (m := re.match(r"transformer\.layer\.(\d+)\.", name))}
+    if len(layers) > MOST_LAYERS:
+        raise InputError(f"The model has {len(layers)} layers, of {MOST_LAYERS} at most.")
     config = DistilBertConfig(
         vocab_size=vocabulary,
         dim=dim,

@@ -22,6 +22,8 @@ from utils.text import is_unicode
 
 BLOCK = 1024  # rows held in memory at a time
 BLOCK_BYTES = 2**25  # of their lines, where these are long
+LONGEST_LINE = 2**28  # bytes
+LARGEST_ARRAY = 2**30  # bytes of a JSON array, which is read as a whole
 csv.field_size_limit(2**27)  # characters; the default refuses long texts
 SEPARATORS = ";\t|,"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
@@ -139,6 +141,14 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
         yield file, lambda: raw.tell() / size
 
 
+def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The lines of a file; InputError at one that no review can be, as a packed bomb has."""
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise InputError(f"{path.name} has a line of over {LONGEST_LINE:,} bytes.")
+        yield line
+
+
 def _has_mark(file: BinaryIO) -> bool:
     mark = file.read(3) == codecs.BOM_UTF8
     file.seek(0)
@@ -197,7 +207,7 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
                 raise broken(error) from error
 
         schema = pa.schema([(name, pa.string()) for name in columns])
-        for block in _blocks(rows(), share, path.stat().st_size):
+        for block in _blocks(rows(), share, file.tell):
             block.schema, block.mark = schema, mark
             yield block
 
@@ -206,11 +216,16 @@ def _read_json(path: Path) -> Iterator[Block]:
     """A JSON object on each line, blank lines being no rows; or one array of such objects."""
     with _opened(path) as (file, share):
         mark = _has_mark(file)
-        first = next((line for line in file if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")
+        lines = _lines(file, path)
+        first = next((line for line in lines if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")
         file.seek(0)
         if first.lstrip(b"\xef\xbb\xbf \t").startswith(b"["):
+            content = file.read(LARGEST_ARRAY + 1)
+            if len(content) > LARGEST_ARRAY:
+                raise InputError(f"{path.name} is too large for a JSON array: write one object a "
+                                 "line (.jsonl).")  # fmt: skip
             try:
-                whole = json.loads(file.read().decode("utf-8-sig", errors="surrogateescape"))
+                whole = json.loads(content.decode("utf-8-sig", errors="surrogateescape"))
             except (ValueError, RecursionError) as error:
                 raise InputError(
                     f"{path.name} begins as a JSON array, and cannot be parsed: {error}. Get it "
@@ -218,9 +233,9 @@ def _read_json(path: Path) -> Iterator[Block]:
                 ) from error
             values = ((value, json.dumps(value, ensure_ascii=False)) for value in whole)
         else:
-            values = (_parsed(line) for line in file if line.strip())
+            values = (_parsed(line) for line in _lines(file, path) if line.strip())
         rows = ((value, None) if isinstance(value, dict) else ({}, raw) for value, raw in values)
-        for block in _blocks(rows, share, path.stat().st_size):
+        for block in _blocks(rows, share, file.tell):
             block.unparsed, block.mark = block.problems, mark
             block.problems = dict.fromkeys(
                 block.unparsed, "not a JSON object: its raw text is kept"
@@ -237,16 +252,18 @@ def _parsed(line: bytes) -> tuple[object, str]:
 
 
 def _blocks(
-    rows: Iterable[tuple[dict, str | None]], share: Callable[[], float], size: int
+    rows: Iterable[tuple[dict, str | None]],
+    share: Callable[[], float],
+    position: Callable[[], int],
 ) -> Iterator[Block]:
-    """Rows in blocks; what comes beside a row is its problem."""
-    block, begun = Block(), 0.0
+    """Rows in blocks; what comes beside a row is its problem. `position` counts unpacked bytes."""
+    block, begun = Block(), 0
     for row, problem in rows:
         if problem is not None:
             block.problems[len(block.rows)] = problem
         block.rows.append(row)
-        if len(block.rows) == BLOCK or (share() - begun) * size > BLOCK_BYTES:
-            block.share = begun = share()
+        if len(block.rows) == BLOCK or position() - begun > BLOCK_BYTES:
+            block.share, begun = share(), position()
             yield block
             block = Block()
     yield block
@@ -257,7 +274,7 @@ def _read_parquet(path: Path) -> Iterator[Block]:
         schema = pq.read_schema(path)
         if twice := [name for name in schema.names if schema.names.count(name) > 1]:
             raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
-        texts = [field.name for field in schema if _is_text(field.type)]
+        texts = [field.name for field in schema if _is_bytes(field.type)]
         # A text that stands in many rows is stored once: as a dictionary it is read once, too.
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             total, done = file.metadata.num_rows, 0
@@ -271,8 +288,10 @@ def _read_parquet(path: Path) -> Iterator[Block]:
         raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def _is_bytes(kind: pa.DataType) -> bool:
+    """Whether values are texts or bytes, of any length."""
+    of_bytes = (pa.types.is_string, pa.types.is_large_string)
+    return any(test(kind) for test in (*of_bytes, pa.types.is_binary, pa.types.is_large_binary))
 
 
 def _rows_at_once(metadata: pq.FileMetaData) -> int:
@@ -286,7 +305,7 @@ def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The batch in parts of BLOCK_BYTES at most, or of one row, once each row has its own texts."""
     sizes = np.zeros(batch.num_rows)
     for column in batch.columns:
-        if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+        if pa.types.is_dictionary(column.type) and _is_bytes(column.type.value_type):
             lengths = pc.binary_length(column.dictionary).take(column.indices)
             sizes += lengths.fill_null(0).to_numpy(zero_copy_only=False)
     numbers = (np.cumsum(sizes) // BLOCK_BYTES).astype(int)

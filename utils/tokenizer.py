@@ -27,9 +27,12 @@ def model_config(folder: Path) -> dict:
     Raises InputError where it is missing, damaged, of another type, or names code to run.
     """
     config = read_json(folder / "config.json")
-    if config.get("model_type") not in SERVED:
+    if str(config.get("model_type")) not in SERVED:
         kind = config.get("model_type", "nameless")
         raise InputError(f"{folder.name} is a {kind} checkpoint: give a DistilBERT or BERT one.")
+    for key in ("attn_implementation", "_attn_implementation", "quantization_config"):
+        if key in config:  # it may name code of the Hub, or a format that is not read
+            raise InputError(f"{folder.name}: its config.json has the key {key!r}: remove it.")
     return config
 
 
