@@ -93,7 +93,7 @@ def test_an_exported_folder_predicts_the_same_in_a_fresh_process(classifier, fol
 
 
 def test_reviews_can_come_from_standard_input(folder):
-    """A blank line keeps its place, so that answers stay beside their lines; not those at the end."""
+    """A blank line keeps its place, so that answers stay beside their lines, but at the end."""
     out = run_script("model-inference.py", "--model", folder, stdin="great film\n\nweak plot\n\n")
     labels = [json.loads(line)["label"] for line in out.stdout.splitlines()]
     assert [label is None for label in labels] == [False, True, False]
