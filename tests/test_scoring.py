@@ -366,14 +366,20 @@ def test_an_input_that_has_scores_gets_others_beside_them(classifier, tmp_path):
 def test_a_line_that_cannot_be_parsed_keeps_its_place_and_its_raw_text(
     classifier, tmp_path, target
 ):
-    lines = ['{"text": "great film"}', '{"text": "a dull fi', "5", '{"text": "weak"}']
+    twice = '{"text": "great", "text": "dull"}'
+    for bad in ("5", twice):
+        lines = ['{"text": "great film"}', '{"text": "a dull fi', bad, '{"text": "weak"}']
+        check_raw_lines(classifier, tmp_path, target, lines)
+
+
+def check_raw_lines(classifier, tmp_path, target, lines):
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out.{target}") == (4, 2)
     if target == "json":
         found = pd.DataFrame(json.loads((tmp_path / "out.json").read_text()))
     else:
         found = read(tmp_path / f"out.{target}")
-    assert found["text"].tolist() == ["great film", lines[1], "5", "weak"]
+    assert found["text"].tolist() == ["great film", lines[1], lines[2], "weak"]
     assert [label in ("POSITIVE", "NEGATIVE") for label in found["predicted_label"]] == [
         True, False, False, True,
     ]  # fmt: skip

@@ -225,7 +225,8 @@ def _read_json(path: Path) -> Iterator[Block]:
                 raise InputError(f"{path.name} is too large for a JSON array: write one object a "
                                  "line (.jsonl).")  # fmt: skip
             try:
-                whole = json.loads(content.decode("utf-8-sig", errors="surrogateescape"))
+                text = content.decode("utf-8-sig", errors="surrogateescape")
+                whole = json.loads(text, object_pairs_hook=_each_once)
             except (ValueError, RecursionError) as error:
                 raise InputError(
                     f"{path.name} begins as a JSON array, and cannot be parsed: {error}. Get it "
@@ -243,10 +244,18 @@ def _read_json(path: Path) -> Iterator[Block]:
             yield block
 
 
+def _each_once(pairs: list[tuple[str, object]]) -> dict:
+    """An object of which no key is given twice: the last would silently win."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
 def _parsed(line: bytes) -> tuple[object, str]:
     raw = line.decode("utf-8-sig", errors="surrogateescape").rstrip("\r\n")
     try:
-        return json.loads(raw), raw
+        return json.loads(raw, object_pairs_hook=_each_once), raw
     except (ValueError, RecursionError):
         return None, raw
 
