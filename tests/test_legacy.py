@@ -20,7 +20,10 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     DistilBertConfig,
+    DistilBertForMultipleChoice,
+    DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
     DistilBertModel,
 )
 
@@ -346,17 +349,82 @@ def test_heads_that_are_known_give_the_same_probabilities(encoder, tmp_path, hea
     (nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 2)), "out.1 is a Tanh"),
     (nn.Sequential(nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 2)), "out.1 is a GELU"),
     (nn.Sequential(nn.Linear(64, 2), nn.Sigmoid()), "out.1 is a Sigmoid"),
-    (nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 2)), r"out.0.weight \(LayerNorm\) is no part"),
+    (nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 2)), r"out.0.weight \(LayerNorm with eps"),
     (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 2)), "The head has 3 layers"),
     (nn.Sequential(nn.ReLU(), nn.Linear(64, 2)), "has the modules ReLU, Linear"),
-    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2)), "are Linear, Linear in this order"),
-    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2), nn.ReLU()), "ReLU out.2 is not between"),
+    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2)), r"are out.0, out.1 in this order"),
+    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2), nn.ReLU()), "are out.0, out.1, ReLU"),
+    (nn.Sequential(nn.Sequential(nn.Softmax(-1)), nn.Linear(64, 2)), r"are Softmax, out.1 in this"),
+    (nn.Sequential(nn.Sequential(nn.Linear(64, 8)), nn.Sequential(nn.Linear(8, 2), nn.ReLU())),
+     r"are out.0.0, out.1.0, ReLU in this order"),
+    (nn.Sequential(nn.Linear(64, 2), nn.Softmax(0)), "out.1 is a Softmax with dim 0"),
     (nn.Sequential(nn.LSTM(64, 8), nn.Linear(8, 2)), r"out.0.weight_ih_l0 \(LSTM\) is no part"),
     (nn.Sequential(nn.Linear(64, 65), nn.ReLU(), nn.Linear(65, 2)), "65 units, of 64 at most"),
 ])  # fmt: skip
 def test_other_heads_are_refused_by_name(encoder, tmp_path, head, why):
     with pytest.raises(InputError, match=why):
         convert(saved(WithHead(encoder, out=head), tmp_path / "model.pt"))
+
+
+def of_another_activation(encoder):
+    encoder.transformer.layer[1].ffn.activation = nn.Tanh()
+
+
+def of_another_norm(encoder):
+    encoder.embeddings.LayerNorm.eps = 1.0
+
+
+def with_a_hook(encoder):
+    encoder.transformer.layer[0].register_forward_hook(print)
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    (of_another_activation, r"its l1.transformer.layer.1.ffn.activation is a Tanh"),
+    (of_another_norm, r"its l1.embeddings.LayerNorm is a LayerNorm with eps 1.0"),
+    (with_a_hook, r"layer.0 is a TransformerBlock with _forward_hooks"),
+])  # fmt: skip
+def test_an_encoder_that_was_changed_is_refused(encoder, tmp_path, change, why):
+    change(encoder)
+    with pytest.raises(InputError, match=f"The encoder was changed: .*{why}"):
+        convert(saved(WithHead(encoder, out=nn.Linear(64, 2)), tmp_path / "model.pt"))
+
+
+@pytest.mark.parametrize("kind", [
+    DistilBertForTokenClassification, DistilBertForQuestionAnswering, DistilBertForMultipleChoice
+])  # fmt: skip
+def test_models_for_other_tasks_are_refused_by_name(tiny_bert, tmp_path, kind):
+    model = kind(CONFIG)
+    model.save_pretrained(tmp_path / "folder")
+    for path in (saved(model, tmp_path / "model.pt"), tmp_path / "folder"):
+        with pytest.raises(InputError, match=f"This is a {kind.__name__}, which does not label"):
+            convert(path)
+
+
+def test_a_compiled_model_is_the_one_that_was_compiled(original, tmp_path):
+    with torch.no_grad():
+        expected = original(IDS)
+    compiled = torch.compile(original)
+    found = logits(convert(saved(compiled, tmp_path / "m.pt")))
+    assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+    original.model = torch.compile(original.model)
+    found = logits(convert(saved(original, tmp_path / "m.pt")))
+    assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "names", [("n_heads", "activation"), ("num_attention_heads", "hidden_act")]
+)
+def test_a_configuration_beside_a_state_dict_counts_by_either_names(tmp_path, names):
+    original = Original(DistilBertConfig(**{**CONFIG.to_dict(), "activation": "relu"})).eval()
+    said = dict(zip(names, (4, "relu"), strict=True))
+    path = saved({"model": original.state_dict(), "config": said}, tmp_path / "m.pt")
+    model, notes = legacy_model(read_legacy(path))
+    with torch.no_grad():
+        assert torch.allclose(logits(model), original(IDS), rtol=0, atol=1e-5)
+    assert not any("The encoder is taken" in note for note in notes)
+    path = saved(original.state_dict(), tmp_path / "m.pt")
+    notes = legacy_model(read_legacy(path), heads=4)[1]
+    assert "gelu as its activation: the file does not say" in notes[0]
 
 
 def test_what_the_file_does_not_say_is_a_note(encoder, tmp_path):
@@ -458,13 +526,16 @@ class Holder:
         self.__dict__.update(values)
 
 
-@pytest.mark.parametrize("where", ["beside", "in a config", "an attribute", "classes", "label2id"])
+@pytest.mark.parametrize("where", [
+    "beside", "in a config", "an attribute", "classes", "label2id", "class_to_idx"
+])  # fmt: skip
 def test_class_names_are_found_wherever_the_file_has_them(original, tmp_path, where):
     weights = original.state_dict()
     value = {
         "beside": {"model_state_dict": weights, **SAID},
         "in a config": {"model_state_dict": weights, "config": Holder(**SAID, n_heads=4)},
         "classes": {"state_dict": weights, "classes": ["pos", "neg"]},
+        "class_to_idx": {"state_dict": weights, "class_to_idx": {"pos": 0, "neg": 1}},
         "label2id": {"state_dict": weights, "label2id": {"Positive": 0, "Negative": 1}},
     }.get(where)
     if where == "an attribute":
@@ -475,6 +546,14 @@ def test_class_names_are_found_wherever_the_file_has_them(original, tmp_path, wh
     model, notes = legacy_model(read_legacy(saved(value, tmp_path / "m.pt")), heads=4)
     assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
     assert not any("the file does not say. If not" in note for note in notes)
+
+
+def test_class_names_that_are_not_read_have_to_be_said(original, tmp_path):
+    value = {"state_dict": original.state_dict(), "classes": np.array(["pos", "neg"])}
+    path = saved(value, tmp_path / "m.pt")
+    with pytest.raises(InputError, match="which is not read: say the names of class 0"):
+        convert(path, heads=4)
+    assert convert(path, heads=4, labels=["pos", "neg"])
 
 
 def test_names_that_contradict_each_other_are_refused(original, tmp_path):
@@ -506,7 +585,7 @@ class TwoParts(nn.Module):
 
 def test_a_relu_before_the_first_layer_is_not_taken_for_one_between(encoder, tmp_path):
     wrong = TwoParts(encoder, nn.Sequential(nn.ReLU(), nn.Linear(64, 16)), nn.Linear(16, 2))
-    with pytest.raises(InputError, match=r"ReLU first.0 is not between"):
+    with pytest.raises(InputError, match=r"modules of first are ReLU, first.1 in this order"):
         convert(saved(wrong, tmp_path / "m.pt"))
     right = TwoParts(encoder, nn.Linear(64, 16), nn.Sequential(nn.ReLU(), nn.Linear(16, 2)))
     assert convert(saved(right, tmp_path / "m.pt"))

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoTokenizer,
     BertConfig,
@@ -271,6 +271,30 @@ def test_a_checkpoint_with_code_of_its_own_is_refused(masked, name):
     saved = json.loads((masked / name).read_text())
     (masked / name).write_text(json.dumps(saved | {"auto_map": {"AutoConfig": "code.Mine"}}))
     with pytest.raises(InputError, match=f"{name} names code .*auto_map"):
+        load_backbone(str(masked))
+
+
+def doubled(weights):
+    return weights | {name.removeprefix("bert."): value for name, value in weights.items()}
+
+
+def with_nan(weights):
+    return weights | {
+        name: value * float("nan") for name, value in weights.items() if "dense" in name
+    }
+
+
+def quantised(weights):
+    return {name: (50 * value).to(torch.int8) for name, value in weights.items()}
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    (doubled, "holds two encoders"), (with_nan, "holds NaN"), (quantised, "is it quantised")
+])  # fmt: skip
+def test_weights_that_are_not_those_of_one_encoder_are_refused(masked, change, why):
+    weights = change(load_file(masked / "model.safetensors"))
+    save_file({k: v.clone() for k, v in weights.items()}, masked / "model.safetensors")
+    with pytest.raises(InputError, match=why):
         load_backbone(str(masked))
 
 

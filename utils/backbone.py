@@ -1,6 +1,7 @@
 """The pretrained encoders that the head can stand on, in DistilBERT's layout; and a teacher."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +92,9 @@ def _load_checkpoint(folder: Path, title: str, teacher: bool = False) -> Backbon
         raise InputError(f"{title} is a {kind} checkpoint: give a DistilBERT or BERT one.")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        weights = {name: tensor.float() for name, tensor in load_weights(folder).items()}
+        weights = load_weights(folder)
+        _check_numbers(weights, kind, title)
+        weights = {name: tensor.float() for name, tensor in weights.items()}
         if kind == "bert":
             config, weights = distilbert_config(config), bert_to_distilbert(weights)
         else:
@@ -189,6 +192,23 @@ def _encoder(weights: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Ten
         weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     unused = ("pooler.", "embeddings.position_ids")
     return {name: value for name, value in weights.items() if not name.startswith(unused)}
+
+
+def _check_numbers(weights: dict[str, torch.Tensor], kind: str, title: str) -> None:
+    """Raise InputError where weights are of two encoders, not finite, or whole numbers."""
+    inside = {True: set(), False: set()}
+    for name, tensor in weights.items():
+        if re.match(rf"({kind}\.)?(embeddings|encoder|transformer)\.", name):
+            inside[name.startswith(f"{kind}.")].add(name)
+            if not name.endswith("position_ids") and not tensor.is_floating_point():
+                raise InputError(f"{title}: {name} holds whole numbers: is it quantised? Give the "
+                                 "checkpoint that is not.")  # fmt: skip
+            if not tensor.isfinite().all():
+                raise InputError(f"{title}: {name} holds NaN or infinite numbers: its training had "
+                                 "failed.")  # fmt: skip
+    if all(inside.values()):
+        raise InputError(f"{title} holds two encoders, one of names that begin with {kind}. and "
+                         "one without: save one alone.")  # fmt: skip
 
 
 def _check_shapes(config: PreTrainedConfig, weights: dict[str, torch.Tensor], title: str) -> None:

@@ -19,6 +19,11 @@ from utils.tokenizer import model_config
 
 STOCK = DistilBertForSequenceClassification.__name__
 STOCK_HEAD = ["pre_classifier", "classifier"]
+# The modules of a DistilBERT, in each release of transformers.
+PARTS = {"DistilBertModel", "Embeddings", "Transformer", "TransformerBlock", "FFN", "ModuleList"}
+PARTS |= {"Embedding", "LayerNorm", "Linear", "Dropout", "MultiHeadSelfAttention"}
+PARTS |= {"DistilBertSelfAttention", "DistilBertSdpaAttention", "DistilBertFlashAttention2"}
+ACTIVATIONS = {"gelu": {"GELUActivation", "GELU"}, "relu": {"ReLU"}}
 # Modules without an effect on what is predicted; losses and all kinds of dropout are known by name.
 IDLE = {"Identity", "Sequential", "ModuleList", "ModuleDict"}
 SILENT = (["label_0"], ["label_0", "label_1"], ["0"], ["0", "1"])  # names that say nothing
@@ -72,7 +77,8 @@ def legacy_model(
     DistilBERT with such a head.
     """
     tensors = {name.replace("_orig_mod.", ""): tensor for name, tensor in legacy.tensors.items()}
-    modules = {name.replace("_orig_mod.", ""): kind for name, kind in legacy.modules.items()}
+    modules = {f"{name}.".replace("_orig_mod.", "")[:-1]: kind
+               for name, kind in legacy.modules.items()}  # fmt: skip
     prefix = _prefix(tensors)
     inside = (f"{prefix}embeddings.", f"{prefix}transformer.")
     encoder = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(inside)}
@@ -80,17 +86,26 @@ def legacy_model(
     if wrong := [n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]:
         raise InputError(f"{wrong[0]} holds NaN or infinite numbers: the training had failed.")
     config = _config(encoder, legacy.configuration, heads)
+    assumed = {
+        "n_heads": None if heads else f"{config.n_heads} attention heads a layer",
+        "activation": f"{config.activation} as its activation",
+    }
+    silent = [text for key, text in assumed.items() if text and key not in legacy.configuration]
+    notes = [f"The encoder is taken to have {text}: the file does not say." for text in silent]
+    stock = _check_class(modules.get("", ""))
     for name in [name for name in modules if name]:
         if f"{name}.".startswith(inside) or f"{name}." == prefix:
-            del modules[name]
+            kind = modules.pop(name)
+            if kind not in PARTS | ACTIVATIONS[config.activation]:
+                raise InputError(f"The encoder was changed: its {name} is a {kind}, which is none "
+                                 f"of a DistilBERT's with {config.activation}.")  # fmt: skip
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(inside)}
     head = _head(rest, modules, config.dim)
     layers, places = list(head.values()), list(head)
-    stock = modules.get("") == STOCK
     if stock and (len(places) != 2 or [p.rpartition(".")[2] for p in places] != STOCK_HEAD):
         raise InputError(f"This is a {STOCK} of which a part was changed: its head is "
                          f"{', '.join(places)}, not {', '.join(STOCK_HEAD)}.")  # fmt: skip
-    notes = _check_modules(modules, places, len(layers[-1][1]), stock)
+    notes += _check_modules(modules, places, len(layers[-1][1]), stock)
     flipped, said = _classes(legacy.configuration, labels, len(layers[-1][1]))
     weight, bias = layers[-1]
     if len(bias) == 1:  # softmax of 0 and z is the sigmoid of z
@@ -111,6 +126,14 @@ def legacy_model(
     )
     model.classifier.load_state_dict({"weight": pad(weight, (0, missing)), "bias": bias})
     return model, notes + said
+
+
+def _check_class(kind: str) -> bool:
+    """Whether a model is of the stock class; InputError where it is of one for something else."""
+    if kind.startswith("DistilBertFor") and kind != STOCK:
+        raise InputError(f"This is a {kind}, which does not label texts: a {STOCK} is needed, or a "
+                         "class of one's own with a head on [CLS].")  # fmt: skip
+    return kind == STOCK
 
 
 def _prefix(tensors: dict[str, torch.Tensor]) -> str:
@@ -248,33 +271,30 @@ def _check_modules(
         if all(map(str.isdecimal, numbers)) and int(numbers[1]) == int(numbers[0]) + 1:
             raise InputError(f"There is nothing between the layers {' and '.join(places)}: ReLU is "
                              "needed.")  # fmt: skip
-    last = "Sigmoid" if outputs == 1 else "Softmax"  # ours computes the same
-    lasts = {last, "LogSoftmax"} if outputs == 2 else {last}
-    kept = {}
-    for name, kind in modules.items():
-        leaf = name and not any(other.startswith(f"{name}.") for other in modules)
-        if leaf and kind not in IDLE and not kind.endswith("Loss") and "Dropout" not in kind:
-            kept[name] = kind
-            if kind not in {"Linear", "ReLU"} | lasts:
-                raise InputError(f"The module {name} is a {kind}: a head of one linear layer, or "
-                                 "of two with ReLU between them, is needed.")  # fmt: skip
-    activations = [name for name, kind in kept.items() if kind == "ReLU"]
-    if len(activations) > layers - 1 or sum(kind in lasts for kind in kept.values()) > 1:
-        raise InputError(f"The head has the modules {', '.join(kept.values())}: one linear layer, "
-                         "or two with ReLU between them, are needed.")  # fmt: skip
-    for name in activations:  # within a Sequential the order is known
-        parent = name.rpartition(".")[0]
-        inside = [n for n in modules if n.rpartition(".")[0] == parent]
-        if modules.get(parent) == "Sequential":
-            place = inside.index(name)
-            if places[-1] in inside[:place] or places[0] in inside[place:]:
-                raise InputError(f"The ReLU {name} is not between the head's two linear layers.")
-    parents = {name.rpartition(".")[0] for name, kind in kept.items() if kind == "Linear"}
-    parent = min(parents, default="")
-    if len(parents) == 1 and modules.get(parent) == "Sequential":  # whose order is known
-        order = [kind for name, kind in kept.items() if name.rpartition(".")[0] == parent]
-        linear = ["Linear"] if layers == 1 else ["Linear", "ReLU", "Linear"]
-        if order not in (linear, *([*linear, kind] for kind in sorted(lasts))):
+    # What may follow the last layer: the probability of a class is the same with it and without.
+    lasts = ("Sigmoid",) if outputs == 1 else ("Softmax", "LogSoftmax")
+    between = ["ReLU"] if layers == 2 else []
+    ends = [name for name in modules if name and not _within(name, modules)]
+    leaves = {name: kind for name in ends if (kind := modules[name]) not in IDLE
+              and "Dropout" not in kind and not kind.endswith("Loss")}  # fmt: skip
+    for name, kind in leaves.items():
+        if kind not in {"Linear", "ReLU", *lasts}:
+            raise InputError(f"The module {name} is a {kind}: a head of one linear layer, or of "
+                             "two with ReLU between them, is needed.")  # fmt: skip
+    kinds = list(leaves.values())
+    if kinds.count("ReLU") > len(between) or sum(kind in lasts for kind in kinds) > 1:
+        raise InputError(f"The head has the modules {', '.join(kinds)}: one linear layer, or two "
+                         "with ReLU between them, are needed.")  # fmt: skip
+    # Only a Sequential says in which order its modules are used, which is to be a part of these.
+    orders = [[places[0], *between, *places[1:], last] for last in lasts]
+    for parent, kind in modules.items():
+        inside = _within(parent, modules)
+        if kind != "Sequential" or any(modules[n] not in IDLE for n in inside if n not in ends):
+            continue
+        order = [name if leaves[name] == "Linear" else leaves[name] for name in inside
+                 if name in leaves]  # fmt: skip
+        starts = range(len(orders[0]))
+        if not any(order == needed[i : i + len(order)] for needed in orders for i in starts):
             raise InputError(f"The modules of {parent} are {', '.join(order)} in this order: one "
                              "linear layer is needed, or two with ReLU between.")  # fmt: skip
     if stock and layers == 2:
@@ -282,10 +302,16 @@ def _check_modules(
     if stock:  # whose own code puts ReLU before the last layer
         raise InputError(f"This is a {STOCK} of which one layer was taken away.")
     notes = ["The head is taken to stand on [CLS], the first token: the file does not say."]
-    if layers == 2 and not activations:
+    if layers == 2 and "ReLU" not in kinds:
         notes.append(f"ReLU is taken to be between the head's layers {' and '.join(places)}, as in "
                      "transformers' class: the file does not say.")  # fmt: skip
     return notes
+
+
+def _within(parent: str, modules: dict[str, str]) -> list[str]:
+    """The names of the modules in another one, at any depth, in their order."""
+    start = f"{parent}." if parent else ""
+    return [name for name in modules if name != parent and name.startswith(start)]
 
 
 def _classes(configuration: dict, labels: list[str] | None, outputs: int) -> tuple[bool, list[str]]:

@@ -33,6 +33,23 @@ MOST_OPERATIONS = 500_000  # a whole BERT needs some 20,000
 MOST_BYTES = 2**23  # of the pickle, which holds no weights
 MOST_NAMES = 10_000  # of a file's containers; a few hundred bytes can describe endlessly many
 WORDS = "embeddings.word_embeddings.weight"  # which every BERT has, whatever else it is called
+# What an encoder's configuration says, by DistilBERT's names or BERT's, and what gives it away.
+SAYS = {
+    "n_heads": "n_heads",
+    "num_attention_heads": "n_heads",
+    "activation": "activation",
+    "hidden_act": "activation",
+    "problem_type": "problem_type",
+}
+CONFIGURATION = {"n_heads", "num_attention_heads", "hidden_act", "n_layers", "vocab_size"}
+# Settings of torch's modules that change what they compute, with those that change nothing here.
+USUAL = {
+    "LayerNorm": {"eps": (1e-12,)},
+    "Softmax": {"dim": (None, 1, -1)},
+    "LogSoftmax": {"dim": (None, 1, -1)},
+    "GELU": {"approximate": ("none",)},
+    "Embedding": {"max_norm": (None,)},
+}
 DTYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -222,8 +239,8 @@ def _tensor(storage, offset, shape, stride, requires_grad=False, hooks=None, met
     return Record(storage, offset, tuple(shape), tuple(stride))
 
 
-def _parameter(data, *rest):
-    return data  # without the attributes that it may have in Python
+def _first(value, *rest):
+    return value  # a parameter without its attributes in Python, a compiled module as it was
 
 
 def _of_type(rebuild, kind, args, state):
@@ -236,8 +253,9 @@ def _of_type(rebuild, kind, args, state):
 REBUILD = {
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._utils", "_rebuild_parameter"): _first,
+    ("torch._utils", "_rebuild_parameter_with_state"): _first,
+    ("torch._dynamo.eval_frame", "OptimizedModule"): _first,
     ("torch._tensor", "_rebuild_from_type_v2"): _of_type,
 }
 
@@ -440,12 +458,21 @@ def _of_module(module: Stub, prefix: str, budget: Budget):
 
 
 def _classes(module: Stub, name: str, budget: Budget):
-    """Pairs of a module's dotted name and the name of its class, of it and those in it."""
+    """Pairs of a module's dotted name and what it is, of it and those in it."""
     budget.spend(name)
-    yield name, type(module).__name__
+    yield name, _kind(module)
     for part, child in (_state(module).get("_modules") or {}).items():
         if isinstance(child, Stub):
             yield from _classes(child, f"{name}.{part}" if name else str(part), budget)
+
+
+def _kind(module: Stub) -> str:
+    """The name of a module's class, and how it computes otherwise than that class usually does."""
+    state, kind = _state(module), type(module).__name__
+    odd = [f"{name} {state[name]!r:.20}" for name, usual in USUAL.get(kind, {}).items()
+           if name in state and state[name] not in usual]  # fmt: skip
+    hooks = [name for name in ("_forward_hooks", "_forward_pre_hooks") if state.get(name)]
+    return f"{kind} with {', '.join(odd + hooks)}" if odd or hooks else kind
 
 
 def _configuration(loaded) -> dict:
@@ -458,12 +485,14 @@ def _configuration(loaded) -> dict:
     found: dict = {"names": []}
     for said in _facts(loaded, Budget()):
         found["names"] += class_names(said)
-        for key in ("n_heads", "activation", "problem_type"):
-            if "n_heads" not in said or said.get(key) is None:
+        of_encoder = not CONFIGURATION.isdisjoint(said)
+        for name, key in SAYS.items():
+            value = said.get(name)
+            if value is None or not of_encoder:
                 continue
-            if found.setdefault(key, said[key]) != said[key]:
+            if found.setdefault(key, value) != value:
                 raise InputError(f"Two configurations in the file contradict each other: {key} is "
-                                 f"{found[key]!r:.40} and {said[key]!r:.40}.")  # fmt: skip
+                                 f"{found[key]!r:.40} and {value!r:.40}.")  # fmt: skip
     return found
 
 
@@ -484,10 +513,10 @@ def class_names(said: dict) -> list[list[str]]:
     Raises InputError where one of them does not.
     """
     found = []
-    for key in ("id2label", "label2id"):
+    for key in ("id2label", "label2id", "class_to_idx", "idx_to_class", "label_map"):
         names = said.get(key)
         try:
-            if names and key == "label2id":
+            if names and not any(str(number).isdecimal() for number in names):
                 names = {number: name for name, number in names.items()}
             if names:
                 names = {int(number): str(name).strip().lower() for number, name in names.items()}
@@ -498,4 +527,6 @@ def class_names(said: dict) -> list[list[str]]:
         names = said.get(key)
         if isinstance(names, list | tuple) and [type(name) for name in names] == [str, str]:
             found.append([name.strip().lower() for name in names])
+        elif isinstance(names, Stub):  # numpy's array, say, whose values are not read
+            found.append([f"in a {type(names).__name__}, which is not read"])
     return found
