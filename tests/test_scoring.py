@@ -670,6 +670,46 @@ def test_a_small_parquet_of_long_texts_is_read_a_few_at_once(tmp_path, monkeypat
     assert blocks[0].schema.field("text").type == "large_string"  # as pandas writes it
 
 
+@pytest.mark.parametrize("nested", [
+    lambda text: [text] * 3, lambda text: {"inner": text}, lambda text: {"inner": [text, None]},
+    lambda text: [{"inner": text}],
+])  # fmt: skip
+def test_long_texts_in_lists_are_read_a_few_at_once(tmp_path, monkeypatch, nested):
+    monkeypatch.setattr("utils.tables.BLOCK_BYTES", 10**6)
+    rows = [{"text": "fine", "more": nested("x" * 100_000)} for _ in range(40)]
+    rows += [{"text": "fine", "more": None}, {"text": "fine", "more": nested("short")}]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "in.parquet")
+    blocks = list(read_table(tmp_path / "in.parquet"))
+    assert max(len(block.rows) for block in blocks) <= 11
+    assert [row for block in blocks for row in block.rows] == table.to_pylist()
+    monkeypatch.setattr("utils.tables.LONGEST_LINE", 90_000)
+    with pytest.raises(InputError, match=r"in.parquet has a row of over 90,000 bytes"):
+        list(read_table(tmp_path / "in.parquet"))
+
+
+@pytest.mark.parametrize("kind", [
+    pa.map_(pa.string(), pa.string()), pa.list_(pa.string(), 2), pa.list_(pa.int64()),
+    pa.large_list(pa.large_string()),
+], ids=str)  # fmt: skip
+def test_lists_of_all_kinds_come_through(tmp_path, kind):
+    value = {"map": [("a", "b")], "fix": ["a", "b"]}.get(str(kind)[:3], ["a"])
+    value = [1, 2] if kind == pa.list_(pa.int64()) else value
+    table = pa.table({"text": ["fine"] * 3, "more": pa.array([value, None, value], kind)})
+    pq.write_table(table, tmp_path / "in.parquet")
+    assert next(read_table(tmp_path / "in.parquet")).rows == table.to_pylist()
+
+
+def test_a_few_bytes_cannot_describe_endless_lists(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tables.MOST_VALUES", 10**6)
+    pq.write_table(
+        pa.table({"text": ["fine"], "more": [[0] * (10**6 + 2)]}), tmp_path / "in.parquet"
+    )
+    assert (tmp_path / "in.parquet").stat().st_size < 5000
+    with pytest.raises(InputError, match=r"lists of 1,000,002 values in the column more"):
+        list(read_table(tmp_path / "in.parquet"))
+
+
 def test_long_lines_are_held_a_few_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.tables.BLOCK_BYTES", 10**6)
     row = json.dumps({"text": "x" * 400_000})

@@ -22,7 +22,7 @@ from utils.service import api, guard, process
 from utils.service.api import create_app
 from utils.service.engine import MOST_LONG_JOBS, DeadlinePassed, Engine, Unavailable
 from utils.service.guard import KEY, MAX_BODY
-from utils.service.load import engine_alone
+from utils.service.load import Answers, engine_alone
 from utils.service.metrics import Metrics
 from utils.service.schemas import MAX_CHARACTERS, MAX_ITEMS
 
@@ -568,3 +568,12 @@ def test_a_key_that_no_client_could_send_stops_the_service(engine, exported, mon
     monkeypatch.setenv(KEY, key)
     with pytest.raises(InputError, match=KEY):
         create_app(engine, check_manifest(exported))
+
+
+def test_a_load_test_in_which_nobody_is_answered_says_so():
+    answers = Answers(seconds=1.0)
+    answers.outcomes[503] += 2
+    with pytest.raises(InputError, match=r"answered nobody: \{503: 2\}"):
+        answers.summary()
+    answers.latencies.append(0.5)
+    assert answers.summary()["p99_ms"] == 500

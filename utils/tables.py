@@ -23,6 +23,7 @@ from utils.text import is_unicode
 BLOCK = 1024  # rows held in memory at a time
 BLOCK_BYTES = 2**25  # of their lines, where these are long
 LONGEST_LINE = 2**28  # bytes
+MOST_VALUES = 2**24  # in the lists of a column, in each of a parquet file's row groups
 LARGEST_ARRAY = 2**30  # bytes of a JSON array, which is read as a whole
 csv.field_size_limit(2**27)  # characters; the default refuses long texts
 SEPARATORS = ";\t|,"
@@ -283,12 +284,16 @@ def _read_parquet(path: Path) -> Iterator[Block]:
         schema = pq.read_schema(path)
         if twice := [name for name in schema.names if schema.names.count(name) > 1]:
             raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
-        texts = [field.name for field in schema if _is_bytes(field.type)]
+        metadata = pq.read_metadata(path)
+        leaves = [metadata.schema.column(number) for number in range(metadata.num_columns)]
         # A text that stands in many rows is stored once: as a dictionary it is read once, too.
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"
+                 and leaf.logical_type.type in ("STRING", "NONE", "JSON")]  # fmt: skip
+        _check_lists(metadata, path.name)
         with pq.ParquetFile(path, read_dictionary=texts) as file:
-            total, done = file.metadata.num_rows, 0
-            for batch in file.iter_batches(_rows_at_once(file.metadata)):
-                for part in _parts(batch):
+            total, done = metadata.num_rows, 0
+            for batch in file.iter_batches(_rows_at_once(metadata)):
+                for part in _parts(batch, path.name):
                     done += part.num_rows
                     yield Block(part.to_pylist(), share=done / total, schema=schema)
             if not total:
@@ -297,10 +302,16 @@ def _read_parquet(path: Path) -> Iterator[Block]:
         raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    """Whether values are texts or bytes, of any length."""
-    of_bytes = (pa.types.is_string, pa.types.is_large_string)
-    return any(test(kind) for test in (*of_bytes, pa.types.is_binary, pa.types.is_large_binary))
+def _check_lists(metadata: pq.FileMetaData, name: str) -> None:
+    """Raise InputError where lists are longer than is held: a few bytes can describe any number."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for place in range(group.num_columns):
+            column = group.column(place)
+            if column.num_values - group.num_rows > MOST_VALUES:
+                raise InputError(f"{name} has lists of {column.num_values:,} values in the column "
+                                 f"{column.path_in_schema}: leave it out, or write smaller row "
+                                 "groups.")  # fmt: skip
 
 
 def _rows_at_once(metadata: pq.FileMetaData) -> int:
@@ -310,17 +321,35 @@ def _rows_at_once(metadata: pq.FileMetaData) -> int:
     return max(1, min(BLOCK, int(BLOCK_BYTES / max([1, *sizes]))))
 
 
-def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch in parts of BLOCK_BYTES at most, or of one row, once each row has its own texts."""
-    sizes = np.zeros(batch.num_rows)
-    for column in batch.columns:
-        if pa.types.is_dictionary(column.type) and _is_bytes(column.type.value_type):
-            lengths = pc.binary_length(column.dictionary).take(column.indices)
-            sizes += lengths.fill_null(0).to_numpy(zero_copy_only=False)
+def _parts(batch: pa.RecordBatch, name: str) -> Iterator[pa.RecordBatch]:
+    """The batch in parts of BLOCK_BYTES at most, or of one row, once each row has its own texts.
+
+    Raises InputError where a row is longer than is held.
+    """
+    sizes = sum(map(_sizes, batch.columns), np.zeros(batch.num_rows))
+    if batch.num_rows and sizes.max() > LONGEST_LINE:
+        raise InputError(f"{name} has a row of over {LONGEST_LINE:,} bytes.")
     numbers = (np.cumsum(sizes) // BLOCK_BYTES).astype(int)
     starts = np.unique(numbers, return_index=True)[1]
     for start, end in zip(starts, [*starts[1:], batch.num_rows], strict=True):
         yield batch.slice(start, end - start)
+
+
+def _sizes(column: pa.Array) -> np.ndarray:
+    """The bytes of each row's texts, however nested, once each has its own; shape (rows,)."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        lengths = pc.binary_length(column.dictionary).take(column.indices)
+        return lengths.fill_null(0).to_numpy(zero_copy_only=False)
+    if pa.types.is_struct(kind):
+        return sum(map(_sizes, column.flatten()), np.zeros(len(column)))
+    if pa.types.is_fixed_size_list(kind):
+        column = column.cast(pa.list_(kind.value_type))
+    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind)):
+        return np.zeros(len(column))
+    inner = (column.keys, column.items) if pa.types.is_map(kind) else (column.values,)
+    ends = np.concatenate([[0], np.cumsum(sum(map(_sizes, inner)))])
+    return np.diff(ends[column.offsets.to_numpy()])
 
 
 @contextmanager

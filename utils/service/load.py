@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import httpx
 import numpy as np
 
+from utils import InputError
 from utils.service.engine import Engine, Unavailable
 
 # A score may differ from the direct prediction by what bf16 and another batch round off.
@@ -27,14 +28,20 @@ class Answers:
     without_retry_after: int = 0  # refusals that do not say when to come back
 
     def summary(self) -> dict:
-        """Answers a second, and latency in milliseconds."""
-        p50, p95, p99 = np.percentile(self.latencies or [np.nan], [50, 95, 99]) * 1000
+        """Answers a second, and latency in milliseconds.
+
+        Raises InputError where nobody was answered, which has no latency.
+        """
+        if not self.latencies:
+            raise InputError("The service answered nobody: "
+                             f"{dict(self.outcomes) or 'nothing was asked'}.")  # fmt: skip
+        p50, p95, p99 = np.percentile(self.latencies, [50, 95, 99]) * 1000
         return {
             "per_second": len(self.latencies) / self.seconds,
             "p50_ms": p50,
             "p95_ms": p95,
             "p99_ms": p99,
-            "slowest_ms": max(self.latencies, default=np.nan) * 1000,
+            "slowest_ms": max(self.latencies) * 1000,
             "outcomes": {str(key): count for key, count in sorted(self.outcomes.items(), key=str)},
             "wrong": self.wrong,
             "without_retry_after": self.without_retry_after,
