@@ -12,14 +12,15 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ["ACCELERATE_USE_CPU"] = "true"  # engines are compared on the processor
+os.environ["ACCELERATE_USE_CPU"] = "true"  # runtimes are compared on the processor
 
 import numpy as np
 import psutil
 
 from utils import InputError
 from utils.agreement import agreement
-from utils.benchmark import engines, measure
+from utils.benchmark import inference as predicting
+from utils.benchmark import measure
 from utils.benchmark.figures import growth_figure, inference_figure, training_figure
 from utils.benchmark.report import table
 from utils.data import Reviews, load_reviews
@@ -109,52 +110,55 @@ def training(size: str, peak: dict[str, float]) -> dict:
             "reviews_per_second": len(lengths) / seconds,
             "share_of_peak": gflop / seconds / peak["bf16" if way.bf16 else "fp32"],
             "peak_gib": max(found["gib"] for found in rounds[name]),
+            "ours": name == list(ways)[-1],
         }
     return {"reviews": len(lengths), "gflop": gflop, "rows": with_ratios(rows)}
 
 
 def inference(reviews: Reviews, peak: dict[str, float]) -> dict:
-    """Each engine's speed at its best batch size, latency, memory, size and agreement."""
+    """Each runtime's speed at its best batch size, latency, memory, size and agreement."""
     lengths = measure.review_lengths(PREDICTED)
-    texts = engines.random_texts(lengths)
-    single = engines.random_texts(measure.review_lengths(SINGLE))
+    texts = predicting.random_texts(lengths)
+    single = predicting.random_texts(measure.review_lengths(SINGLE))
     validation = reviews.validation["text"].tolist()
     labels = reviews.validation["label"].to_numpy()
     gflop = measure.forward_gflop("22M", lengths)
     with tempfile.TemporaryDirectory() as folder:
         copies = Path(folder)
-        engines.write_copies(copies, reviews.train["text"].tolist()[:100])
+        predicting.write_copies(copies, reviews.train["text"].tolist()[:100])
         rounds = measure.compare(
-            {name: partial(engines.time_engine, name, copies, texts, single)
-             for name in engines.engines()}, ROUNDS["inference"]
+            {one.name: partial(predicting.time_runtime, one.name, copies, texts, single)
+             for one in predicting.runtimes()}, ROUNDS["inference"]
         )  # fmt: skip
         answers = {
-            name: measure.in_fresh_process(
-                partial(engines.probabilities, name, copies, validation)
+            one.name: measure.in_fresh_process(
+                partial(predicting.probabilities, one.name, copies, validation)
             )["probabilities"]
-            for name in engines.engines()
+            for one in predicting.runtimes()
         }
-        exact = np.array(engines.exact_probabilities(validation))
+        exact = np.array(predicting.exact_probabilities(validation))
         rows = {}
-        for name, (_, file) in engines.engines().items():
+        for one in predicting.runtimes():
+            name, weights = one.name, copies / one.file
             medians = {
                 budget: float(np.median([found["seconds"][budget] for found in rounds[name]]))
                 for budget in rounds[name][0]["seconds"]
             }
             best = min(medians, key=medians.get)
             alone = np.concatenate([found["milliseconds"] for found in rounds[name]])
-            kind = "bf16" if name.endswith("bf16") else "fp32"
             rows[name] = {
                 "seconds": [found["seconds"] for found in rounds[name]],
-                "batch_tokens": None if name.startswith(("pipeline", "plain")) else best,
+                "ours": one.ours,
+                "precision": one.precision,
+                "batch_tokens": best if one.batched or one.ours else None,
                 "reviews_per_second": PREDICTED / medians[best],
                 "share_of_peak": None
-                if name.endswith("int8")
-                else gflop / medians[best] / peak[kind],
+                if one.precision == "int8"
+                else gflop / medians[best] / peak[one.precision],
                 "milliseconds": {"p50": np.percentile(alone, 50), "p95": np.percentile(alone, 95)},
                 "peak_gib": max(found["gib"] for found in rounds[name]),
                 "megabytes": round(
-                    ((copies if (copies / file).exists() else RELEASED) / file).stat().st_size / 1e6
+                    (weights if weights.exists() else RELEASED / one.file).stat().st_size / 1e6
                 ),
                 "agreement": agreement(labels, exact, np.array(answers[name])),
             }
@@ -170,15 +174,17 @@ def inference(reviews: Reviews, peak: dict[str, float]) -> dict:
 def growth() -> dict:
     """Seconds of one epoch and of predicting: a review by its length, and by how many there are."""
     way = list(measure.trainings().values())[-1]
-    ours = next(name for name in engines.engines() if name.startswith("ours"))
+    ours = predicting.ours().name
     few = 2 * measure.BATCH["22M"]
     lengths = {f"of {length}": [length] * few for length in LENGTHS}
     lengths |= {f"IMDB {count}": measure.review_lengths(count) for count in COUNTS}
     cases = {}
     for name, these in lengths.items():
         cases["training", name] = partial(measure.train, "22M", way, these)
-        texts = engines.random_texts(these)
-        cases["predicting", name] = partial(engines.time_engine, ours, RELEASED, texts, texts[:4])
+        texts = predicting.random_texts(these)
+        cases["predicting", name] = partial(
+            predicting.time_runtime, ours, RELEASED, texts, texts[:4]
+        )
     rounds = measure.compare(cases, ROUNDS["growth"])
     seconds = {
         case: float(np.median([_best(f["seconds"]) for f in found]))
@@ -204,16 +210,16 @@ def _best(seconds: float | dict[int, float]) -> float:
 
 def tried() -> dict:
     """torch.compile, which is not taken, with what compiling costs; and where the time goes."""
-    ours = next(name for name in engines.engines() if name.startswith("ours"))
+    ours = predicting.ours().name
     way = list(measure.trainings().values())[-1]
     lengths = measure.review_lengths(2 * measure.BATCH["22M"])
-    texts = engines.random_texts(lengths)
+    texts = predicting.random_texts(lengths)
     cases = {
         "training": partial(measure.train, "22M", way, lengths),
         "training, compiled": partial(measure.train, "22M", replace(way, compile=True), lengths),
-        "predicting": partial(engines.time_engine, ours, RELEASED, texts, texts[:8]),
+        "predicting": partial(predicting.time_runtime, ours, RELEASED, texts, texts[:8]),
         "predicting, compiled": partial(
-            engines.time_engine, "ours, compiled", RELEASED, texts, texts[:8]
+            predicting.time_runtime, "ours, compiled", RELEASED, texts, texts[:8]
         ),
     }
     rows = {}

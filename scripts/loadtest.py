@@ -24,7 +24,7 @@ import psutil
 from transformers.utils.logging import disable_progress_bar
 
 from utils import InputError
-from utils.benchmark.engines import random_texts
+from utils.benchmark.inference import random_texts
 from utils.benchmark.measure import FOLDER, review_lengths
 from utils.export import RELEASED
 from utils.hardware import versions

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils import InputError
 from utils.benchmark import scale
-from utils.benchmark.engines import random_texts
+from utils.benchmark.inference import random_texts
 from utils.benchmark.measure import FOLDER, review_lengths
 from utils.export import RELEASED
 from utils.folders import start_ray

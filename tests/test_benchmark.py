@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import load_script
 
-from utils.benchmark import engines, measure
+from utils.benchmark import inference, measure
 from utils.hardware import CPU_ONLY, attention, device, precision
 from utils.text import tokenize
 
@@ -56,18 +56,18 @@ def test_the_last_way_of_training_is_the_main_paths():
 
 def test_made_up_texts_have_the_lengths_asked_for():
     lengths = [3, 50, 512]
-    texts = engines.random_texts(lengths)
-    assert tokenize(engines.load_tokenizer(), texts).lengths == lengths
+    texts = inference.random_texts(lengths)
+    assert tokenize(inference.load_tokenizer(), texts).lengths == lengths
 
 
-def test_engines_without_extras_answer_the_same(tmp_path):
+def test_runtimes_without_extras_answer_the_same(tmp_path):
     texts = ["A moving, clever film.", "Dull and far too long. " * 40]
-    exact = engines.exact_probabilities(texts)
+    exact = inference.exact_probabilities(texts)
     assert (exact >= 0.5).tolist() == [True, False]
-    for name in engines.engines():
-        if name.startswith(("pipeline", "plain", "ours")):
-            found = engines.probabilities(name, tmp_path, texts)["probabilities"]
-            assert np.allclose(found, exact, atol=0.02), name
+    for runtime in inference.runtimes():
+        if runtime.file == "model.safetensors":
+            found = inference.probabilities(runtime.name, tmp_path, texts)["probabilities"]
+            assert np.allclose(found, exact, atol=0.02), runtime.name
 
 
 def test_a_benchmark_asks_for_what_it_needs_alone_and_before_it_takes_its_time(
@@ -83,15 +83,15 @@ def test_a_benchmark_asks_for_what_it_needs_alone_and_before_it_takes_its_time(
 
 
 @pytest.mark.parametrize("script", ["bench.py", "loadtest.py"])
-def test_engines_are_compared_on_the_processor_whatever_accelerator_there_is(script, monkeypatch):
+def test_runtimes_are_compared_on_the_processor_whatever_accelerator_there_is(script, monkeypatch):
     monkeypatch.setenv(CPU_ONLY, "false")
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
     assert device().type == "mps"
     load_script(script)
     assert device().type == "cpu"
     pipelines = []
-    monkeypatch.setattr(engines, "pipeline", lambda *_, **given: pipelines.append(given))
-    engines.engines()["pipeline, one by one"][0](None)
+    monkeypatch.setattr(inference, "pipeline", lambda *_, **given: pipelines.append(given))
+    inference.runtimes()[0].load(None)
     assert [given["device"].type for given in pipelines] == ["cpu"]
 
 

@@ -1,8 +1,10 @@
 """Whether the Hugging Face Hub gives what is asked of it, and if not, why."""
 
 import threading
+from dataclasses import dataclass
 from errno import ENOSPC
 from queue import Empty, SimpleQueue
+from typing import Literal
 
 from huggingface_hub import (
     constants,
@@ -39,16 +41,27 @@ HUB_REVISIONS: dict[str, str] = {
 HUB_PATIENCE = 4.0  # seconds; without internet a name look-up can hang for much longer
 
 
-def hub_problem(repository: str) -> str | None:
-    """Why the Hub cannot give this repository now, in a few words; None once it is in its cache.
+@dataclass(frozen=True)
+class HubProblem:
+    """Why the Hub did not give a repository, in a few words; `str` gives these."""
+
+    kind: Literal["offline", "unreachable", "rejected", "disk full"]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def hub_problem(repository: str) -> HubProblem | None:
+    """Why the Hub cannot give this repository now; None once it is in its cache.
 
     The first question is not repeated and has 4 seconds; only then are the files downloaded.
     """
     if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
+        return HubProblem("offline", "HF_HUB_OFFLINE is set")
     repo_type, first, files = HUB_FILES[repository]
     revision = HUB_REVISIONS[repository]
-    answers: SimpleQueue[str | None] = SimpleQueue()
+    answers: SimpleQueue[HubProblem | None] = SimpleQueue()
 
     def ask():
         try:
@@ -63,7 +76,7 @@ def hub_problem(repository: str) -> str | None:
     try:
         problem = answers.get(timeout=HUB_PATIENCE)  # read once: a later answer counts for nothing
     except Empty:
-        return "no answer within 4 seconds"
+        return HubProblem("unreachable", "no answer within 4 seconds")
     if problem is None:
         try:
             snapshot_download(
@@ -74,11 +87,12 @@ def hub_problem(repository: str) -> str | None:
     return problem
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception) -> HubProblem:
     if getattr(error, "errno", None) == ENOSPC:
-        return "the disk is full"
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return f"HTTP {status}" if status else f"no connection: {type(error).__name__}"
+        return HubProblem("disk full", "the disk is full")
+    if status := getattr(getattr(error, "response", None), "status_code", None):
+        return HubProblem("rejected", f"HTTP {status}")
+    return HubProblem("unreachable", f"no connection: {type(error).__name__}")
 
 
 def require_hub(repository: str, otherwise: str) -> None:

@@ -190,14 +190,16 @@ def _hidden_state_in_fp32(encoder, inputs, output):
     return output
 
 
-def batches_by_length(ids: list[list[int]]) -> Iterator[list[int]]:
-    """Row numbers in batches of at most BATCH_TOKENS once padded to their longest text.
+def batches_by_length(
+    ids: list[list[int]], batch_tokens: int = BATCH_TOKENS
+) -> Iterator[list[int]]:
+    """Row numbers in batches of at most `batch_tokens` once padded to their longest text.
 
     The longest texts come first. (`softmax` pads a little further.)
     """
     batch: list[int] = []
     for row in sorted(range(len(ids)), key=lambda row: -len(ids[row])):
-        if batch and (len(batch) + 1) * len(ids[batch[0]]) > BATCH_TOKENS:
+        if batch and (len(batch) + 1) * len(ids[batch[0]]) > batch_tokens:
             yield batch
             batch = []
         batch.append(row)

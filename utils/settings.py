@@ -12,7 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from utils import InputError
 from utils.hardware import precision, versions
-from utils.hub import HUB_BACKBONE, HUB_DATASET, hub_problem
+from utils.hub import HUB_BACKBONE, HUB_DATASET, HubProblem, hub_problem
 
 ROOT = Path(__file__).resolve().parent.parent
 FEWEST_LABELS = 20  # so that validation, a tenth of them, can have both classes
@@ -73,14 +73,14 @@ class Settings:
             source = "embedded" if problem else "hub"
             print(_decision("SOURCE", source, HUB_DATASET, problem))
         if backbone == "auto":
-            if not (problem or "").startswith("no "):  # a Hub that is silent is asked once
+            if problem is None or problem.kind != "unreachable":  # a silent Hub is asked once
                 problem = hub_problem(HUB_BACKBONE)
             backbone = "minilm" if problem else "distilbert"
             print(_decision("BACKBONE", backbone, HUB_BACKBONE, problem))
         return replace(self, source=source, backbone=backbone)
 
 
-def _decision(name: str, choice: str, repository: str, problem: str | None) -> str:
+def _decision(name: str, choice: str, repository: str, problem: HubProblem | None) -> str:
     reason = f"the Hub did not give {repository} ({problem})" if problem else "the Hub gave it"
     return f"{name}=auto takes '{choice}': {reason}."
 

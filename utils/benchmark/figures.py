@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from utils.benchmark.report import imdb_seconds
+from utils.benchmark.report import imdb_seconds, ours
 from utils.figures import GREY, OURS
 
 TRAINING, PREDICTING = "#0072B2", "#D55E00"
@@ -17,10 +17,10 @@ def training_figure(result: dict) -> Figure:
     sizes = result["sizes"]
     figure, axes = plt.subplots(1, len(sizes), figsize=(11, 3.6), sharey=True, layout="tight")
     for ax, (size, part) in zip(axes, sizes.items(), strict=True):
-        _bars(ax, part["rows"], part, result["peak_gflops"], last_is_ours=True)
+        _bars(ax, part["rows"], part, result["peak_gflops"])
         ax.set_title(f"{size} parameters", loc="left", fontsize=11)
     found = " and ".join(
-        f"{list(part['rows'].values())[-1]['times_the_first']:.1f} times as fast with {size}"
+        f"{ours(part)[1]['times_the_first']:.1f} times as fast with {size}"
         for size, part in sizes.items()
     )
     title = f"Training against the usual recipe: {found} parameters"
@@ -32,23 +32,20 @@ def inference_figure(result: dict) -> Figure:
     """Reviews a second of each engine, with the limit of the processor."""
     figure, ax = plt.subplots(figsize=(8.5, 3.8), layout="tight")
     _bars(ax, result["rows"], result, result["peak_gflops"])
-    ours = next(row for name, row in result["rows"].items() if name.startswith("ours"))
+    _, own = ours(result)
     fastest = max(result["rows"], key=lambda name: result["rows"][name]["reviews_per_second"])
     ax.set_title(
-        f"Ours predicts {ours['times_the_first']:.1f} times as fast as a pipeline; the fastest is "
+        f"Ours predicts {own['times_the_first']:.1f} times as fast as a pipeline; the fastest is "
         f"{fastest}",
         loc="left",
     )
     return figure
 
 
-def _bars(
-    ax: Axes, rows: dict, part: dict, peak: dict[str, float], last_is_ours: bool = False
-) -> None:
+def _bars(ax: Axes, rows: dict, part: dict, peak: dict[str, float]) -> None:
     names = list(rows)
     speeds = [rows[name]["reviews_per_second"] for name in names]
-    ours = [name.startswith("ours") or (last_is_ours and name == names[-1]) for name in names]
-    ax.barh(names, speeds, color=[OURS if own else GREY for own in ours])
+    ax.barh(names, speeds, color=[OURS if row["ours"] else GREY for row in rows.values()])
     for place, name in enumerate(names):
         times = rows[name]["times_the_first"]
         ax.annotate(f"{times:.1f}x" if place else "1x", (speeds[place], place), (4, 0),

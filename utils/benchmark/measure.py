@@ -73,7 +73,7 @@ def in_fresh_process(case: Callable[[], dict]) -> dict:
     # A server that has imported everything once forks each process, where that is safe.
     fork = sys.platform == "linux" and device().type == "cpu"
     fresh = multiprocessing.get_context("forkserver" if fork else "spawn")
-    fresh.set_forkserver_preload(["utils.benchmark.engines"])
+    fresh.set_forkserver_preload(["utils.benchmark.inference"])
     with ProcessPoolExecutor(1, mp_context=fresh) as pool:
         return pool.submit(_with_peak_memory, case).result()
 

@@ -1,8 +1,9 @@
-"""Speed of prediction: the released model in every engine, from texts to probabilities."""
+"""Speed of prediction: the released model in every runtime, from texts to probabilities."""
 
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,48 +15,65 @@ from transformers import (
     pipeline,
 )
 
-from utils import inference
 from utils.agreement import in_fp32
 from utils.export import RELEASED
 from utils.hardware import device, precision
-from utils.inference import Classifier, batches_by_length
+from utils.inference import BATCH_TOKENS, Classifier, batches_by_length
 from utils.text import tokenize
 
-BUDGETS = (512, 2048, 8192)  # tokens of a batch, padding included: each engine's best counts
-Predict = Callable[[list[str]], np.ndarray]  # texts -> probabilities of positive, (texts,)
+BUDGETS = (512, 2048, 8192)  # tokens of a batch, padding included: each runtime's best counts
+# Texts and the tokens of a batch -> probabilities of positive, (texts,).
+Predict = Callable[[list[str], int], np.ndarray]
 
 
-def engines() -> dict[str, tuple[Callable[[Path], Predict], str]]:
-    """For each engine what loads it from a folder of copies, and the file that it reads."""
-    openvino = {"bf16": "bf16", "fp32": "f32"}[precision()[0]]
-    return {
-        "pipeline, one by one": (lambda _: _pipeline(1), "model.safetensors"),
-        "pipeline, batches of 32": (lambda _: _pipeline(32), "model.safetensors"),
-        "plain torch, batches of 32": (lambda _: _plain_torch(), "model.safetensors"),
-        f"ours, {precision()[0]}": (lambda _: _ours(), "model.safetensors"),
-        "ONNX Runtime, fp32": (lambda copies: _onnx(copies / "model.onnx"), "model.onnx"),
-        "ONNX Runtime, int8": (lambda copies: _onnx(copies / "model_int8.onnx"), "model_int8.onnx"),
-        f"OpenVINO, {precision()[0]}": (
-            lambda copies: _openvino(copies / "model.onnx", openvino),
-            "model.onnx",
-        ),
-        "OpenVINO, int8": (
-            lambda copies: _openvino(copies / "openvino_int8.xml", openvino),
-            "openvino_int8.bin",
-        ),
-    }
+@dataclass(frozen=True)
+class Runtime:
+    """One way of computing the released model's predictions."""
+
+    name: str
+    precision: str  # fp32, bf16 or int8
+    file: str  # that holds its weights, in the released folder or in that of the copies
+    load: Callable[[Path], Predict]  # from the folder of the copies
+    ours: bool = False
+    batched: bool = True  # by a number of tokens; else in the batches that its users get
 
 
-COMPILED = {"ours, compiled": (lambda _: _compiled(), "model.safetensors")}
+def runtimes(compiled: bool = False) -> list[Runtime]:
+    """All that are compared, a bare pipeline first; with `compiled`, ours by torch.compile too."""
+    ours, openvino = precision()[0], {"bf16": "bf16", "fp32": "f32"}[precision()[0]]
+    torchs = "model.safetensors"
+    found = [
+        Runtime("pipeline, one by one", "fp32", torchs, lambda _: _pipeline(1), batched=False),
+        Runtime("pipeline, batches of 32", "fp32", torchs, lambda _: _pipeline(32), batched=False),
+        Runtime("plain torch, batches of 32", "fp32", torchs, lambda _: _plain_torch(),
+                batched=False),
+        Runtime(f"ours, {ours}", ours, torchs, lambda _: _ours(), ours=True, batched=False),
+        Runtime("ONNX Runtime, fp32", "fp32", "model.onnx",
+                lambda copies: _onnx(copies / "model.onnx")),
+        Runtime("ONNX Runtime, int8", "int8", "model_int8.onnx",
+                lambda copies: _onnx(copies / "model_int8.onnx")),
+        Runtime(f"OpenVINO, {ours}", ours, "model.onnx",
+                lambda copies: _openvino(copies / "model.onnx", openvino)),
+        Runtime("OpenVINO, int8", "int8", "openvino_int8.bin",
+                lambda copies: _openvino(copies / "openvino_int8.xml", openvino)),
+    ]  # fmt: skip
+    if compiled:
+        found.append(Runtime("ours, compiled", ours, torchs, lambda _: _compiled(), batched=False))
+    return found
 
 
-def has_its_own_batches(engine: str) -> bool:
-    """Whether it is timed in the batches that users of it get, not for each budget."""
-    return engine.startswith(("pipeline", "plain torch", "ours"))
+def runtime(name: str) -> Runtime:
+    """The runtime of a name."""
+    return next(one for one in runtimes(compiled=True) if one.name == name)
+
+
+def ours() -> Runtime:
+    """The one that is our own."""
+    return next(one for one in runtimes() if one.ours)
 
 
 def write_copies(folder: Path, texts: list[str]) -> None:
-    """The released model for the engines: ONNX in fp32 and int8, and OpenVINO's int8.
+    """The released model for the runtimes: ONNX in fp32 and int8, and OpenVINO's int8.
 
     `texts` calibrate the last one's activations.
     """
@@ -80,26 +98,26 @@ def write_copies(folder: Path, texts: list[str]) -> None:
     openvino.save_model(model, folder / "openvino_int8.xml", compress_to_fp16=False)
 
 
-def time_engine(engine: str, copies: Path, texts: list[str], single: list[str]) -> dict:
+def time_runtime(name: str, copies: Path, texts: list[str], single: list[str]) -> dict:
     """Seconds for all texts at each batch budget, and milliseconds of each single text alone.
 
-    Everything is predicted once before: engines build kernels for each shape that is new.
+    Everything is predicted once before: runtimes build kernels for each shape that is new.
     """
-    predict = {**engines(), **COMPILED}[engine][0](copies)
+    found = runtime(name)
+    predict = found.load(copies)
     warm_up, seconds = 0.0, {}
-    for budget in (inference.BATCH_TOKENS,) if has_its_own_batches(engine) else BUDGETS:
-        inference.BATCH_TOKENS = budget
-        warm_up += _seconds(predict, texts)
-        seconds[budget] = _seconds(predict, texts)
+    for budget in BUDGETS if found.batched else (BATCH_TOKENS,):
+        warm_up += _seconds(predict, texts, budget)
+        seconds[budget] = _seconds(predict, texts, budget)
     for text in single:
-        predict([text])
-    milliseconds = [1000 * _seconds(predict, [text]) for text in single]
+        predict([text], BATCH_TOKENS)
+    milliseconds = [1000 * _seconds(predict, [text], BATCH_TOKENS) for text in single]
     return {"warm_up": warm_up, "seconds": seconds, "milliseconds": milliseconds}
 
 
-def probabilities(engine: str, copies: Path, texts: list[str]) -> dict:
-    """What the engine answers, to be compared with the others' answers."""
-    return {"probabilities": engines()[engine][0](copies)(texts).tolist()}
+def probabilities(name: str, copies: Path, texts: list[str]) -> dict:
+    """What the runtime predicts, to be compared with the others' predictions."""
+    return {"probabilities": runtime(name).load(copies)(texts, BATCH_TOKENS).tolist()}
 
 
 def random_texts(lengths: list[int]) -> list[str]:
@@ -111,9 +129,9 @@ def random_texts(lengths: list[int]) -> list[str]:
     return [" ".join(draw.choice(words, length - 2)) for length in lengths]  # and [CLS], [SEP]
 
 
-def _seconds(predict: Predict, texts: list[str]) -> float:
+def _seconds(predict: Predict, texts: list[str], batch_tokens: int) -> float:
     started = time.perf_counter()
-    predict(texts)
+    predict(texts, batch_tokens)
     return time.perf_counter() - started
 
 
@@ -127,7 +145,7 @@ def _pipeline(batch_size: int) -> Predict:
         "text-classification", model=str(RELEASED), batch_size=batch_size, device=device()
     )
 
-    def predict(texts: list[str]) -> np.ndarray:
+    def predict(texts: list[str], _: int) -> np.ndarray:
         answers = classify(texts, truncation=True)
         return np.array(
             [a["score"] if a["label"] == "POSITIVE" else 1 - a["score"] for a in answers]
@@ -140,7 +158,7 @@ def _plain_torch() -> Predict:
     model = DistilBertForSequenceClassification.from_pretrained(RELEASED, dtype=torch.float32)
     tokenizer = load_tokenizer()
 
-    def predict(texts: list[str]) -> np.ndarray:
+    def predict(texts: list[str], _: int) -> np.ndarray:
         found = []
         with torch.no_grad():
             for start in range(0, len(texts), 32):
@@ -154,13 +172,17 @@ def _plain_torch() -> Predict:
 
 
 def _ours() -> Predict:
-    return Classifier.from_folder(RELEASED).probabilities
+    return _without_batches(Classifier.from_folder(RELEASED).probabilities)
+
+
+def _without_batches(predict: Callable[[list[str]], np.ndarray]) -> Predict:
+    return lambda texts, _: predict(texts)
 
 
 def _compiled() -> Predict:
     classifier = Classifier.from_folder(RELEASED)
     classifier._computes = torch.compile(classifier._computes, dynamic=True)
-    return classifier.probabilities
+    return _without_batches(classifier.probabilities)
 
 
 def _onnx(path: Path) -> Predict:
@@ -185,13 +207,13 @@ def _openvino(path: Path, kind: str) -> Predict:
 
 
 def _bucketed(logits: Callable[[dict[str, np.ndarray]], np.ndarray]) -> Predict:
-    """The same cleaning, cut and batches by length as ours, around another engine."""
+    """The same cleaning, cut and batches by length as ours, around another runtime."""
     tokenizer = load_tokenizer()
 
-    def predict(texts: list[str]) -> np.ndarray:
+    def predict(texts: list[str], batch_tokens: int) -> np.ndarray:
         ids = tokenize(tokenizer, texts).ids
         found = np.empty(len(ids), dtype=np.float32)
-        for rows in batches_by_length(ids):
+        for rows in batches_by_length(ids, batch_tokens):
             batch = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="np")
             inputs = {
                 name: batch[name].astype(np.int64) for name in ("input_ids", "attention_mask")
