@@ -100,10 +100,10 @@ def convert(arguments: argparse.Namespace) -> tuple[Path, list[str], int]:
     digest = hash_of(file)
     with limits(file):
         legacy = read_legacy(file)
+        model, notes = legacy_model(legacy, arguments.heads, arguments.labels)
+        tokenizer = load_tokenizer(tokenizer or file, model.config.vocab_size)
     if hash_of(file) != digest:
         raise InputError(f"{file} changed while it was read: convert it again.")
-    model, notes = legacy_model(legacy, arguments.heads, arguments.labels)
-    tokenizer = load_tokenizer(tokenizer or file, model.config.vocab_size)
     name = file.resolve().name
     card = CARD.format(name=name, sha256=digest, folder=arguments.output.name)
     about = {"converted_from": {"file": name, "sha256": digest}, "versions": versions()}

@@ -11,8 +11,8 @@ and shortened. Files keep their rows and columns and get three more: predicted_l
 truncated; rows without a label are named on standard error. Formats: .csv, .tsv, .jsonl or .ndjson
 (an object a line), .json (an array of objects), all of them also with .gz, and .parquet. Of a
 folder, and of those in it, each file gets an output of its name; those that have one already are
-left alone, so that a run that was killed goes on; other files are named. Ray labels files side by
-side: pip install -r requirements-ray.txt.
+left alone, so that a run that was killed goes on; other files are named, but for hidden ones. Ray
+labels files side by side: pip install -r requirements-ray.txt.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from utils.folders import ENGINES, Work, label_folder
 from utils.inference import Classifier
 from utils.scoring import Layout, label_file
 from utils.settings import ROOT, separator_of
-from utils.text import is_empty
+from utils.text import is_empty, is_unicode
 
 
 def main() -> None:
@@ -81,6 +81,8 @@ def main() -> None:
         if arguments.input:
             rows, unlabelled = label_file(classifier, arguments.input, arguments.output, layout)
             print(f"{rows - unlabelled:,} of {rows:,} rows labelled.", file=sys.stderr)
+            if not rows:
+                raise InputError(f"{arguments.input.name} holds no rows.")
         else:
             label_texts(classifier, arguments.texts)
     except InputError as error:
@@ -89,42 +91,47 @@ def main() -> None:
 
 def label_files(arguments: argparse.Namespace, layout: Layout) -> None:
     """Label a folder, and say what became of each file; exits with 1 where one has no output."""
-    rows = unlabelled = failed = 0
+    rows = unlabelled = failed = before = 0
     started = time.perf_counter()
     work = Work(arguments.model, arguments.input, arguments.output, layout)
     for found in label_folder(work, ENGINES[arguments.engine]):
         said = f"{found.rows - found.unlabelled:,} of {found.rows:,} rows labelled"
         said = "labelled before" if found.before else said
-        said = "left out, since its extension is none of those read" if found.left_out else said
+        said = f"left out: {found.left_out}" if found.left_out else said
         print(f"{found.file}: {found.problem or said}", file=sys.stderr, flush=True)
         rows, unlabelled = rows + found.rows, unlabelled + found.unlabelled
-        failed += found.problem is not None
+        failed, before = failed + (found.problem is not None), before + found.before
     seconds = time.perf_counter() - started
     print(f"{rows - unlabelled:,} of {rows:,} rows labelled in {seconds:.0f} s.", file=sys.stderr)
     if failed:
         sys.exit(f"error: {failed} files have no output, as said above.")
+    if not rows and not before:
+        sys.exit("error: none of these files holds a row.")
 
 
 def label_texts(classifier: Classifier, texts: list[str]) -> None:
     """Print a line of JSON for each text, or for each line of standard input.
 
-    An empty line keeps its place, without a label, and is named on standard error.
+    One that cannot be read keeps its place, without a label, and is named on standard error.
     """
     if not texts and sys.stdin:  # which may be closed
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+        # What is not UTF-8 becomes lone surrogates, as in an argument; a lone CR ends no line.
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="\n")
         texts = [line.strip() for line in sys.stdin]
-        while texts and not texts[-1]:
-            texts.pop()
     if not texts:
         raise InputError("there is no text: give reviews as arguments or on standard input.")
-    # An argument that is not UTF-8 arrives as lone surrogates, which no tokenizer takes.
-    texts = [text.encode(errors="surrogateescape").decode(errors="replace") for text in texts]
-    if all(map(is_empty, texts)):
-        raise InputError("a text is empty: give a review.")
-    predictions = iter(classifier.predict([text for text in texts if not is_empty(text)]))
-    for number, text in enumerate(texts, 1):
-        if is_empty(text):
-            print(f"text {number} has no label: it is empty", file=sys.stderr)
+    problems = [
+        "its encoding is broken, not UTF-8" if not is_unicode(text)
+        else "it is empty" if is_empty(text) else None
+        for text in texts
+    ]  # fmt: skip
+    if all(problems):
+        raise InputError(f"there is no text to label: {problems[0]}.")
+    readable = [text for text, problem in zip(texts, problems, strict=True) if not problem]
+    predictions = iter(classifier.predict(readable))
+    for number, problem in enumerate(problems, 1):
+        if problem:
+            print(f"text {number} has no label: {problem}", file=sys.stderr)
             print(json.dumps({"label": None, "score": None, "truncated": None}))
         else:
             print(json.dumps(asdict(next(predictions))))

@@ -6,6 +6,8 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import make_reviews
@@ -16,7 +18,8 @@ from utils import InputError, data, sources
 from utils.data import load_reviews
 from utils.results import Run, write, write_folder
 from utils.settings import ROOT, Settings, set_up
-from utils.sources import read_frame
+from utils.sources import read_frame, read_source
+from utils.text import clean
 
 
 def load(path, labels=100, **values):
@@ -896,3 +899,85 @@ def test_imdb_with_another_test_than_the_official_one_is_called_so(tmp_path, mon
     for other in ("another", "one_file.csv"):
         found = load(str(tmp_path / other), 100)
         assert (found.name, found.title) == ("imdb-resplit", "IMDB, split anew")
+
+
+def test_class_names_of_a_column_that_is_gone_are_refused(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
+    rows = {"text": [f"review {n}" for n in range(40)], "label": [0, 1] * 20}
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "in.parquet")
+    table = pq.read_table(tmp_path / "in.parquet")
+    tables = {
+        "renamed": table.rename_columns(["text", "sentiment"]),
+        "words": table.set_column(1, "label", pa.array(["1", "0"] * 20)),
+    }
+    for name, changed in tables.items():
+        changed = changed.replace_schema_metadata(table.schema.metadata)
+        pq.write_table(changed, tmp_path / f"{name}.parquet")
+        with pytest.raises(InputError, match=r"metadata names the classes \['pos', 'neg'\]"):
+            load(tmp_path / f"{name}.parquet")
+
+
+@pytest.mark.parametrize(("columns", "chosen"), [
+    ({"label": "text", "text": "label"}, {"text_column": "label", "label_column": "text"}),
+    ({"review": "text", "text": "label"}, {"label_column": "text"}),
+    ({"label": "text", "sentiment": "label"},
+     {"text_column": "label", "label_column": "sentiment"}),
+    ({0: "text", 1: "label"}, {"text_column": "0", "label_column": "1"}),
+])  # fmt: skip
+def test_columns_may_have_each_others_names(tmp_path, columns, chosen):
+    frame = make_reviews(200, 0)
+    data = pd.DataFrame({name: frame[of] for name, of in columns.items()})
+    data.to_parquet(tmp_path / "in.parquet")
+    reviews = load(tmp_path / "in.parquet", **chosen)
+    known = dict(zip(map(clean, frame["text"]), frame["label"], strict=True))
+    found = pd.concat([reviews.train, reviews.validation, reviews.test])
+    assert [known[text] for text in found["text"]] == found["label"].tolist()
+
+
+def test_one_column_cannot_be_both(tmp_path):
+    make_reviews(60, 0)[["text", "label"]].to_csv(tmp_path / "in.csv", index=False)
+    with pytest.raises(InputError, match="text cannot be both the texts and the labels"):
+        load(tmp_path / "in.csv", text_column="text", label_column="text")
+
+
+def test_what_lies_beside_the_reviews_is_named(tmp_path):
+    train, test = (frame[["text", "label"]] for frame in stored_frames())
+    as_two_csvs(tmp_path, train, test)
+    (tmp_path / "pos").mkdir()
+    (tmp_path / "train.xlsx").touch()
+    assert read_source(Settings(source=str(tmp_path))).notes == ["Left out: pos, train.xlsx."]
+    folder = tmp_path / "texts"
+    as_acl(folder, *stored_frames())
+    (folder / "train" / "neutral").mkdir()
+    (folder / "README").touch()
+    notes = read_source(Settings(source=str(folder))).notes
+    assert notes == ["Left out: train/neutral, README."]
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX" / "train.csv").touch()
+    assert len(read_source(Settings(source=str(tmp_path))).train) == 200
+
+
+@pytest.mark.parametrize(("name", "content", "why"), [
+    ("in.csv", "text,label\n", "in.csv has no rows"),
+    ("in.csv", "sep=;\ntext;label\ngood;1\n", "which Excel alone reads"),
+    ("in.csv", "text,  label\ngood,1\n", "the columns text, '  label'"),
+    ("in.csv", "text,label\ngood,0_1\n", "the label is unknown"),
+    ("in.csv", "t\0e\0x\0t\0\n", "is not UTF-8"),
+])  # fmt: skip
+def test_other_mistakes_of_a_file_are_named(tmp_path, name, content, why):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=why):
+        load(tmp_path / name)
+
+
+def test_shards_of_different_columns_and_two_columns_of_one_name_are_refused(tmp_path):
+    train, test = (frame[["text", "label"]] for frame in stored_frames())
+    as_hub_download(tmp_path, train, test)
+    shard = tmp_path / "plain_text" / "train-00001-of-00002.parquet"
+    train.rename(columns={"label": "sentiment"}).to_parquet(shard)
+    with pytest.raises(InputError, match="The files of train have different columns"):
+        load(tmp_path)
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array([1])] * 2, ["text", "label"] * 2)
+    pq.write_table(table, tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="two columns named 'text': rename one"):
+        load(tmp_path / "in.parquet")

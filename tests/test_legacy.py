@@ -759,3 +759,26 @@ def test_a_file_without_a_tokenizer_and_a_berts_folder_are_refused(pickled, tiny
     out = run_script("convert-legacy.py", tiny_bert, "--output", tmp_path / "model")
     assert "tiny is a bert, and only a DistilBERT" in out.stderr
     assert "Traceback" not in out.stderr
+
+
+@pytest.mark.parametrize("key", ["activation", "n_heads", "id2label"])
+def test_a_value_that_is_endless_once_written_out_is_refused(original, tmp_path, key):
+    endless = []
+    for _ in range(40):
+        endless = [endless, endless]
+    config = {"n_heads": 4, key: {0: endless, 1: endless} if key == "id2label" else endless}
+    path = saved({"config": config, "state_dict": original.state_dict()}, tmp_path / "m.pt")
+    started = time.perf_counter()
+    with pytest.raises(InputError, match=f"{key} (is a list|does not name classes)"):
+        convert(path)
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("code", [
+    b"\x80\x02ca\nb\nq\x00X\x05\x00\x00\x00aaaaaR.",  # a call with a text as its arguments
+    b"\x80\x02ca\n" + b"b" * 5000 + b"\n.",  # a class of a long name
+])  # fmt: skip
+def test_calls_and_names_that_only_cost_memory_are_refused(tmp_path, code):
+    path = archive(tmp_path / "m.pt", code)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_legacy(path)

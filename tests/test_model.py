@@ -362,3 +362,22 @@ def test_a_head_that_is_not_folded_is_refused(model, part):
         stock.get_parameter(part).view(-1)[-1] += 0.1
     with pytest.raises(InputError, match="not a folded linear layer"):
         unfold_head(stock)
+
+
+@pytest.mark.parametrize("change", [{"num_labels": 10**9}, {"num_labels": "2"},
+                                    {"num_hidden_layers": 3000}])  # fmt: skip
+def test_a_configuration_that_only_costs_time_is_refused(masked, change):
+    path = masked / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=r"num_labels=|should have 3000, of 48 at most"):
+        load_backbone(str(masked))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "vocab.txt"])
+def test_a_link_to_a_device_is_not_read(masked, name):
+    for path in masked.glob("tokenizer.json"):
+        path.unlink()
+    (masked / name).unlink(missing_ok=True)
+    (masked / name).symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="is no regular file"):
+        load_backbone(str(masked))

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import run_script
 from datasets import ClassLabel, Dataset, Features, Value
 
 from utils import InputError
@@ -158,9 +159,10 @@ def test_rows_without_a_text_come_first_and_parquet_has_labels_all_the_same(
 
 @pytest.mark.parametrize("target", ["csv", "parquet"])
 def test_a_table_without_rows_names_its_columns_all_the_same(classifier, tmp_path, target):
-    (tmp_path / "in.jsonl").write_text("")
-    assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out.{target}") == (0, 0)
-    assert list(read(tmp_path / f"out.{target}")) == ["predicted_label", "score", "truncated"]
+    (tmp_path / "in.csv").write_text("text\n")
+    assert label_file(classifier, tmp_path / "in.csv", tmp_path / f"out.{target}") == (0, 0)
+    found = list(read(tmp_path / f"out.{target}"))
+    assert found == ["text", "predicted_label", "score", "truncated"]
 
 
 def test_parquet_keeps_the_types_of_its_columns(classifier, tmp_path):
@@ -574,15 +576,16 @@ def test_subfolders_are_mirrored_and_what_is_not_labelled_is_named(exported, tmp
         found = label_folder(Work(exported, source, source / "out"), local)
         return {one.file: (one.rows, one.before, one.left_out, one.problem) for one in found}
 
-    left_out = (0, False, True, None)
-    names = ["elsewhere", "notes.txt", "sub/sheet.xlsx"]
+    left_out = {name: (0, False, "its extension is not read", None)
+                for name in ("notes.txt", "sub/sheet.xlsx")}  # fmt: skip
+    left_out["elsewhere"] = (0, False, "it is a link to a folder", None)
     first = labelled()
-    assert first == dict.fromkeys(names, left_out) | dict.fromkeys(
-        ["a.csv", "sub/a.csv", "sub/deeper/b.tsv"], (1, False, False, None)
+    assert first == left_out | dict.fromkeys(
+        ["a.csv", "sub/a.csv", "sub/deeper/b.tsv"], (1, False, None, None)
     )
     assert (source / "out" / "sub" / "deeper" / "b.tsv").exists()
     again = labelled()
-    assert again["sub/a.csv"] == (0, True, False, None)
+    assert again["sub/a.csv"] == (0, True, None, None)
     assert again.keys() == first.keys()
 
 
@@ -708,6 +711,92 @@ def test_a_few_bytes_cannot_describe_endless_lists(tmp_path, monkeypatch):
     assert (tmp_path / "in.parquet").stat().st_size < 5000
     with pytest.raises(InputError, match=r"lists of 1,000,002 values in the column more"):
         list(read_table(tmp_path / "in.parquet"))
+
+
+@pytest.mark.parametrize(("first", "later"), [
+    (1, 2.7), ([2], [2.5]), ({"x": 1}, {"x": 1, "y": "lost"}), (1, "one"),
+])  # fmt: skip
+def test_parquet_loses_no_value_that_the_first_rows_did_not_announce(
+    classifier, tmp_path, monkeypatch, first, later
+):
+    monkeypatch.setattr("utils.tables.BLOCK", 2)
+    rows = [{"text": "great film", "a": value} for value in (first, None, later)]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match="A column does not keep one type"):
+        label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.parquet")
+    label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert [row["a"] for row in read(tmp_path / "out.jsonl").to_dict("records")][2] == later
+
+
+def test_what_one_type_holds_is_written(classifier, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tables.BLOCK", 2)
+    values = [{"x": 1.5}, {"x": 2, "y": None}, {}, None, {"x": float("nan")}]
+    rows = [{"text": "great film", "a": value} for value in values]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.parquet")
+    assert len(read(tmp_path / "out.parquet")) == 5
+
+
+def test_categories_keep_their_values_and_claim_no_order(classifier, tmp_path):
+    size = pd.Categorical(["hi", "lo"], categories=["lo", "mid", "hi"], ordered=True)
+    pd.DataFrame({"text": ["great film", "weak plot"], "size": size}).to_parquet(
+        tmp_path / "in.parquet"
+    )
+    label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    found = pd.read_parquet(tmp_path / "out.parquet")["size"]
+    assert found.tolist() == ["hi", "lo"]
+    assert not found.cat.ordered
+
+
+@pytest.mark.parametrize(("name", "lines"), [
+    ("in.tsv", ["text\tlabel", '"A great film\t1', "Ok\t1", 'The worst"\t0', "Last\t0"]),
+    ("in.csv", ["text,label", '"A great film,1', "Ok,1", 'The worst",0', "Last,0"]),
+    ("in.csv", ["label,text", '1,"A great film', "1,Ok", '0,The worst"', "0,Last"]),
+])  # fmt: skip
+def test_rows_between_two_quotes_are_no_text(classifier, tmp_path, capsys, name, lines):
+    (tmp_path / name).write_text("\n".join(lines))
+    assert label_file(classifier, tmp_path / name, tmp_path / f"out-{name}") == (2, 1)
+    assert "row 1 has no label: a quoted cell looks like several rows" in capsys.readouterr().err
+
+
+def test_a_review_of_several_lines_with_commas_is_a_text(classifier, tmp_path):
+    text = "Good, really good,\nbut long: 10,000\r\nminutes. Well, fine"
+    pd.DataFrame({"text": [text], "label": [1]}).to_csv(tmp_path / "in.csv", index=False)
+    assert label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv") == (1, 0)
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("in.jsonl", ""), ("in.json", "[]"), ("in.csv", "text,label\n"), ("in.ndjson", "\n\n")
+])  # fmt: skip
+def test_files_without_a_row_are_an_error(exported, tmp_path, name, content):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_text(content)
+    for given, output in (("in", "out"), (f"in/{name}", f"one-{name}")):
+        done = run_script("model-inference.py", "--model", exported, "--input", tmp_path / given,
+                          "--output", tmp_path / output)  # fmt: skip
+        assert done.returncode == 1
+        assert "error: " in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_link_is_named_as_one_and_a_broken_link_as_broken(exported, tmp_path):
+    source, elsewhere = tmp_path / "in", tmp_path / "elsewhere"
+    for folder in (source, elsewhere):
+        folder.mkdir()
+        (folder / "a.csv").write_text("text\ngreat\n")
+    (source / "linked").symlink_to(elsewhere)
+    (source / "b.csv").symlink_to(elsewhere / "a.csv")
+    found = {one.file: one for one in label_folder(Work(exported, source, tmp_path / "out"), local)}
+    assert found["linked"].left_out == "it is a link to a folder"
+    (elsewhere / "a.csv").unlink()
+    found = {one.file: one for one in label_folder(Work(exported, source, tmp_path / "out"), local)}
+    assert "does not exist" in found["b.csv"].problem
+
+
+def test_a_first_line_for_excel_alone_is_named(classifier, tmp_path):
+    (tmp_path / "in.csv").write_text("sep=;\ntext;label\ngreat;1\n")
+    with pytest.raises(InputError, match="'sep=', which Excel alone reads: delete that line"):
+        label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv", Layout(separator=";"))
 
 
 def test_long_lines_are_held_a_few_at_once(tmp_path, monkeypatch):
@@ -841,3 +930,53 @@ def test_ray_gets_an_actor_for_each_of_its_processors(exported, tmp_path, monkey
 def test_what_is_not_installed_is_named_with_the_file_that_installs_it():
     with pytest.raises(InputError, match=r"Not installed: zebra_engine: pip install -r r\.txt"):
         require_packages("r.txt", "json", "zebra_engine")
+
+
+@pytest.mark.parametrize(("name", "content", "why"), [
+    ("in.csv.gz", b"text\ngood\n" + b"a" * 10**6, "has a line of over 500,000 bytes"),
+    ("in.csv.gz", b"text\ngood\n" + b'"\n",' * 10**5 * 2, "has a row of over 500,000 bytes"),
+    ("in.json.gz", b'[{"text":"good"}' + b",{}" * 10**5 + b"]", "has more than 50,000 values"),
+])  # fmt: skip
+def test_a_few_packed_bytes_cannot_ask_for_memory(tmp_path, monkeypatch, name, content, why):
+    monkeypatch.setattr("utils.tables.LONGEST_LINE", 500_000)
+    monkeypatch.setattr("utils.tables.MOST_VALUES", 50_000)
+    with gzip.open(tmp_path / name, "wb") as file:
+        file.write(content)
+    with pytest.raises(InputError, match=why):
+        list(read_table(tmp_path / name))
+
+
+def test_a_line_of_endless_values_keeps_its_place(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tables.MOST_OBJECTS", 1000)
+    lines = ['{"text": "good", "x": [{}' + ",{}" * 2000 + "]}", '{"text": "fine"}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    (block,) = read_table(tmp_path / "in.jsonl")
+    assert "it has more than" in block.problems[0]
+    assert block.rows[1] == {"text": "fine"}
+
+
+def test_an_array_on_one_long_line_is_no_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tables.LONGEST_LINE", 1000)
+    rows = [{"text": "good" * 100} for _ in range(20)]
+    (tmp_path / "in.json").write_text(json.dumps(rows))
+    assert next(read_table(tmp_path / "in.json")).rows == rows
+
+
+def test_a_lone_carriage_return_ends_a_row_and_in_quotes_it_does_not(tmp_path):
+    (tmp_path / "in.csv").write_bytes(b'text,n\rgood,1\r"two\rlines",2\rlast,3')
+    (block,) = read_table(tmp_path / "in.csv")
+    found = [(row["text"], row["n"]) for row in block.rows]
+    assert found == [("good", "1"), ("two\rlines", "2"), ("last", "3")]
+
+
+def test_a_model_of_the_same_weights_and_another_configuration_is_another(exported, tmp_path):
+    source, other = tmp_path / "in", tmp_path / "other"
+    source.mkdir()
+    (source / "a.csv").write_text("text\ngreat\n")
+    list(label_folder(Work(exported, source, tmp_path / "out"), local))
+    shutil.copytree(exported, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"activation": "relu"}))
+    write_manifest(other, {})
+    with pytest.raises(InputError, match="holds labels by another model"):
+        list(label_folder(Work(other, source, tmp_path / "out"), local))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from apiflask import APIFlask
 
 from utils import InputError
 from utils.inference import Classifier
@@ -95,6 +96,36 @@ def test_idle_connections_do_not_keep_others_out(exported, tmp_path, monkeypatch
             connection.close()
         assert running.stop() == 0
     assert len(running.log.read_text(encoding="utf-8").splitlines()) < 40
+
+
+def test_answers_that_nobody_takes_do_not_keep_others_out(exported, monkeypatch):
+    """In this process, so that a connection has little room and its time is short."""
+    monkeypatch.setattr(server_module, "most_connections", lambda: 8)
+    monkeypatch.setattr(server_module, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(server_module, "RECEIVE_SECONDS", 1)
+    app = APIFlask("flood")
+    app.get("/health/live", endpoint="alive")(lambda: {"status": "alive"})
+    app.get("/much", endpoint="much")(lambda: "x" * 10_000_000)
+    server = server_module.listen(app, "127.0.0.1", 0)
+    running = threading.Thread(target=server.run, daemon=True)
+    running.start()
+    place = ("127.0.0.1", server.effective_port)
+    greedy = [socket.create_connection(place, timeout=5) for _ in range(8)]
+    try:
+        for connection in greedy:
+            connection.sendall(b"GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(1)
+        url = f"http://127.0.0.1:{server.effective_port}/health/live"
+        assert httpx.get(url, timeout=5, trust_env=False).status_code == 200
+        end = time.monotonic() + 10
+        while any(c.total_outbufs_len for c in list(server.active_channels.values())):
+            assert time.monotonic() < end, "answers that nobody takes are kept"
+            time.sleep(0.1)
+    finally:
+        for connection in greedy:
+            connection.close()
+        server.trigger.pull_trigger(lambda: server.asyncore.close_all(server._map))
+        running.join(5)
 
 
 def test_requests_sent_ahead_are_answered_up_to_a_number_and_hold_no_file(service, expected):

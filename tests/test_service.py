@@ -191,9 +191,9 @@ def test_each_word_gets_a_weight_and_what_a_cut_left_out_none(shared_client, cla
 @pytest.mark.parametrize(
     ("body", "kind", "status", "reason"),
     [
-        (b"{", "application/json", 400, "not JSON"),
-        (b"\xff", "application/json", 400, "not JSON"),
-        (b"[" * 30_000, "application/json", 400, "not JSON"),
+        (b"{", "application/json", 400, "no JSON"),
+        (b"\xff", "application/json", 400, "no JSON"),
+        (b"[" * 30_000, "application/json", 400, "no JSON"),
         (b"{}", "text/plain", 415, "Content-Type"),
         (b"inputs=a", "application/x-www-form-urlencoded", 415, "Content-Type"),
         (b"x" * (MAX_BODY + 1), "application/json", 413, "body"),
@@ -568,6 +568,14 @@ def test_a_key_that_no_client_could_send_stops_the_service(engine, exported, mon
     monkeypatch.setenv(KEY, key)
     with pytest.raises(InputError, match=KEY):
         create_app(engine, check_manifest(exported))
+
+
+@pytest.mark.parametrize("route", ["/predict", "/explain"])
+def test_a_key_that_is_given_twice_is_refused(client, route):
+    body = '{"inputs": "A moving film.", "inputs": "A dull one."}'
+    response = client.post(route, data=body, content_type="application/json")
+    assert response.status_code == 400
+    assert "gives a key twice" in response.json["message"]
 
 
 def test_a_load_test_in_which_nobody_is_answered_says_so():

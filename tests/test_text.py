@@ -1,9 +1,14 @@
 """Cleaning, cutting and tokenising: what every notebook, script and service relies on."""
 
+from array import array
+from enum import StrEnum
+
+import pandas as pd
 import pytest
 
+from utils import InputError
 from utils.backbone import load_backbone
-from utils.text import clean, excerpt, head_tail, is_empty, tokenize
+from utils.text import as_texts, clean, excerpt, head_tail, is_empty, tokenize
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +144,13 @@ def test_an_excerpt_holds_beginning_and_end():
     assert shown.count("…") == 1
     assert len(shown) <= 120
     assert excerpt("short  text", 120) == "short text"
+
+
+class Verdict(StrEnum):
+    GOOD = "good"
+
+
+@pytest.mark.parametrize("given", [array("u", "Good"), Verdict, pd.Series(["Good"]).str])
+def test_what_only_looks_like_a_list_of_texts_is_refused(given):
+    with pytest.raises(InputError, match="Give a"):
+        as_texts(given)

@@ -24,7 +24,7 @@ from utils.bert import bert_to_distilbert, distilbert_config
 from utils.hardware import attention, device
 from utils.hub import HUB_BACKBONE, HUB_REVISIONS, require_hub
 from utils.manifest import is_pointer
-from utils.model import LABELS, CustomHeadDistilBert
+from utils.model import LABELS, MOST_LAYERS, CustomHeadDistilBert
 from utils.packaged import MINILM, MPNET, minilm_folder, mpnet_folder
 from utils.pickles import read_pickle
 from utils.settings import resolve_path
@@ -215,9 +215,10 @@ def _check_shapes(config: PreTrainedConfig, weights: dict[str, torch.Tensor], ti
     """Raise InputError where weights are missing, have no place, or are not of their shapes."""
     layers = getattr(config, "n_layers", None) or config.num_hidden_layers
     held = {name.split("layer.")[1].split(".")[0] for name in weights if "layer." in name}
-    if len(held) != layers:
+    if len(held) != layers or layers > MOST_LAYERS:
         raise InputError(f"The backbone {title} does not fit its own config.json: it has "
-                         f"{len(held)} layers, and should have {layers}.")  # fmt: skip
+                         f"{len(held)} layers, and should have {layers}, of {MOST_LAYERS} "
+                         "at most.")  # fmt: skip
     with torch.device("meta"):  # which has shapes, and no memory
         encoder = (MPNetModel if config.model_type == "mpnet" else DistilBertModel)(config)
     shapes = {name: value.shape for name, value in encoder.state_dict().items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils import InputError
 from utils.inference import Classifier
-from utils.manifest import require_weights, weights_sha256
+from utils.manifest import check_manifest, model_sha256
 from utils.packaged import require_packages
 from utils.results import claim, sha256, write_json
 from utils.scoring import USUAL, Layout, label_file
@@ -23,8 +23,8 @@ MODEL = "labelled-by.json"  # in the output folder: what its labels are by, and 
 class Labelled:
     """What became of one file; `problem` says why it has no output.
 
-    One that was labelled `before`, by an earlier run, has no rows in this one; one that was
-    `left_out` is of no format that is labelled.
+    One that was labelled `before`, by an earlier run, has no rows in this one; `left_out` says why
+    one is none to be labelled.
     """
 
     file: str
@@ -32,7 +32,7 @@ class Labelled:
     unlabelled: int = 0
     problem: str | None = None
     before: bool = False
-    left_out: bool = False
+    left_out: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def label_folder(work: Work, engine: Engine) -> Iterator[Labelled]:
     done = _claim(work, names)
     for path in found:
         if not table_format(path):
-            yield Labelled(path.relative_to(source).as_posix(), left_out=True)
+            why = "it is a link to a folder" if path.is_dir() else "its extension is not read"
+            yield Labelled(path.relative_to(source).as_posix(), left_out=why)
     yield from (Labelled(name, before=True) for name in names if name in done)
     for labelled in engine(work, [name for name in names if name not in done]):
         if labelled.problem is None:
@@ -98,7 +99,10 @@ def _claim(work: Work, names: list[str]) -> set[str]:
 
     Returns the names of the files whose outputs are there.
     """
-    about = {"model_sha256": weights_sha256(work.model), **asdict(work.layout)}
+    about = {
+        "model_sha256": model_sha256(work.model, check_manifest(work.model)),
+        **asdict(work.layout),
+    }
     target, path = work.target, work.target / MODEL
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file: for a folder of files give a folder.")
@@ -118,7 +122,9 @@ def _checked_claim(work: Work, names: list[str], about: dict) -> set[str]:
             raise InputError(f"{target} holds labels by another model, or of another column, "
                              "or with other options: give another folder.")  # fmt: skip
         for name, found in inputs.items():
-            if known.get(name) != found and name in done:
+            if found is None:  # labelling it will say why
+                done.pop(name, None)
+            elif known.get(name) != found and name in done:
                 raise InputError(f"{target / name} holds the labels of another file: delete it to "
                                  "label this one, or give another folder.")  # fmt: skip
         for name in done.keys() & outputs.keys():
@@ -149,7 +155,7 @@ def _record(work: Work, labelled: Labelled) -> None:
     path = work.target / MODEL
     with claim(path, wait=RECORD_SECONDS):
         saved = _saved(path)
-        saved["outputs"][_shown(labelled.file)] = {
+        saved.setdefault("outputs", {})[_shown(labelled.file)] = {
             "rows": labelled.rows,
             "unlabelled": labelled.unlabelled,
             "bytes": (work.target / labelled.file).stat().st_size,
@@ -176,7 +182,7 @@ class FileLabeller:
         self.work, self.classifier = work, Classifier.from_folder(work.model)
         record = work.target / MODEL
         expected = _saved(record)["model_sha256"] if record.exists() else None
-        if expected not in (None, require_weights(work.model, self.classifier.manifest)):
+        if expected not in (None, model_sha256(work.model, self.classifier.manifest)):
             raise InputError(f"{work.model} was exported anew meanwhile: start again.")
 
     def label(self, name: str) -> Labelled:

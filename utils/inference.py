@@ -19,13 +19,12 @@ from transformers import (
 from utils import InputError
 from utils.hardware import DTYPES, attention, device, keep_freed_memory, precision
 from utils.manifest import checked_copy, require_weights
-from utils.model import LABELS
+from utils.model import LABELS, MOST_LAYERS
 from utils.text import MAX_TOKENS, Tokens, as_texts, is_empty, tokenize
 from utils.tokenizer import load_tokenizer, model_config
 
 # Tokens of a batch, padding included: on a CPU small enough for its caches, where larger batches
 # were slower; on a GPU enough to fill it.
-MOST_LAYERS = 48  # of an export; each takes time to build, whatever is in it
 BATCH_TOKENS = 2048 if device().type == "cpu" else 32768
 
 

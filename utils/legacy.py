@@ -10,8 +10,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 
 from utils import InputError
 from utils.backbone import load_weights
-from utils.inference import MOST_LAYERS
-from utils.model import LABELS, CustomHeadDistilBert, fold_head
+from utils.model import LABELS, MOST_LAYERS, CustomHeadDistilBert, fold_head
 from utils.pickles import WORDS, class_names, read_pickle
 from utils.schema import LABEL_OF
 from utils.text import MAX_TOKENS

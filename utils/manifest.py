@@ -1,5 +1,6 @@
 """The manifest of an exported folder: each file's SHA-256, checked before the folder is used."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ KNOWN = {
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"),
     *("README.md", "requirements.txt"),
 }
+PROSE = {"README.md", "requirements.txt"}  # of which no prediction depends
 MOST_BYTES = 1_000_000  # of a manifest
 LEFT_BY_OTHERS = {".DS_Store", ".ipynb_checkpoints"}
 AGAIN = "download the folder again, or export it again"
@@ -112,20 +114,21 @@ def _load(path: Path) -> dict:
     return manifest
 
 
-def weights_sha256(folder: Path) -> str:
-    """The SHA-256 of the weights of an exported folder, which is checked as above.
+def model_sha256(folder: Path, manifest: dict) -> str:
+    """A SHA-256 of all files in a manifest by which a model predicts: weights, config, tokenizer.
 
-    Raises InputError also where it is an export without torch weights.
+    Raises InputError where it lists no torch weights.
     """
-    return require_weights(folder, check_manifest(folder))
+    require_weights(folder, manifest)
+    table = {name: found for name, found in manifest["sha256"].items() if name not in PROSE}
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
 
-def require_weights(folder: Path, manifest: dict) -> str:
-    """The SHA-256 of a manifest's torch weights; InputError where it lists none."""
+def require_weights(folder: Path, manifest: dict) -> None:
+    """Raise InputError where a manifest lists no torch weights."""
     if "model.safetensors" not in manifest["sha256"]:
         raise InputError(f"{folder} holds no torch weights: give the folder that make export "
                          "writes, not its ONNX copy.")  # fmt: skip
-    return manifest["sha256"]["model.safetensors"]
 
 
 def check_replaceable(folder: Path) -> None:

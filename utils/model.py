@@ -15,6 +15,7 @@ from transformers.utils import can_return_tuple
 
 from utils import InputError
 
+MOST_LAYERS = 48  # of a stranger's model; each takes time to build, whatever is in it
 LABELS = {0: "NEGATIVE", 1: "POSITIVE"}
 
 

@@ -30,6 +30,7 @@ OPERATIONS = """
     NEWOBJ NEWOBJ_EX BUILD BINPERSID
 """
 MOST_OPERATIONS = 500_000  # a whole BERT needs some 20,000
+LONGEST_NAME = 1000  # of a class with its module
 MOST_BYTES = 2**23  # of the pickle, which holds no weights
 MOST_NAMES = 10_000  # of a file's containers; a few hundred bytes can describe endlessly many
 WORDS = "embeddings.word_embeddings.weight"  # which every BERT has, whatever else it is called
@@ -128,6 +129,8 @@ class InertUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str):
         """What a file gets for the name of a class or function."""
+        if len(str(module)) + len(str(name)) > LONGEST_NAME:
+            raise ValueError("it names a class by more than a name")
         if (module, name) in REBUILD:
             return REBUILD[module, name]
         if (module, name) == ("collections", "OrderedDict"):
@@ -147,6 +150,8 @@ class InertUnpickler(pickle._Unpickler):
     def load_reduce(self):
         """Call what a file names, which is ours or a Stub, but nothing else that can be called."""
         args, func = self.stack.pop(), self.stack[-1]
+        if type(args) is not tuple:
+            raise ValueError(f"it calls something with a {type(args).__name__}")
         ours = func is _new_dict or func in REBUILD.values()
         if not ours and not isinstance(func, Stub) and not _is_stub(func):
             raise ValueError(f"it calls a {type(func).__name__}")
@@ -490,6 +495,8 @@ def _configuration(loaded) -> dict:
             value = said.get(name)
             if value is None or not of_encoder:
                 continue
+            if type(value) not in (str, int):  # which may be endless, once written out
+                raise InputError(f"The configuration's {name} is a {type(value).__name__}.")
             if found.setdefault(key, value) != value:
                 raise InputError(f"Two configurations in the file contradict each other: {key} is "
                                  f"{found[key]!r:.40} and {value!r:.40}.")  # fmt: skip
@@ -518,6 +525,10 @@ def class_names(said: dict) -> list[list[str]]:
         try:
             if names and not any(str(number).isdecimal() for number in names):
                 names = {number: name for name, number in names.items()}
+            if any(
+                type(one) not in (str, int, bool) for pair in (names or {}).items() for one in pair
+            ):
+                raise TypeError
             if names:
                 names = {int(number): str(name).strip().lower() for number, name in names.items()}
                 found.append([names[number] for number in sorted(names)])

@@ -83,6 +83,14 @@ class Run:
             return None
 
 
+def each_once(pairs: list[tuple[str, object]]) -> dict:
+    """An object of which no key is given twice: the last would silently win."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
 def write_json(path: Path, result: dict) -> Path:
     """Write a result as a JSON file, whole or not at all.
 

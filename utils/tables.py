@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,12 +19,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from utils import InputError
+from utils.results import each_once
 from utils.text import is_unicode
 
 BLOCK = 1024  # rows held in memory at a time
 BLOCK_BYTES = 2**25  # of their lines, where these are long
-LONGEST_LINE = 2**28  # bytes
-MOST_VALUES = 2**24  # in the lists of a column, in each of a parquet file's row groups
+LONGEST_LINE = 2**26  # bytes; of a CSV, of a row
+MOST_VALUES = 2**24  # of a JSON line or array, or of a column's lists in a parquet row group
+MOST_OBJECTS = 2**22  # in a JSON line or array
 LARGEST_ARRAY = 2**30  # bytes of a JSON array, which is read as a whole
 csv.field_size_limit(2**27)  # characters; the default refuses long texts
 SEPARATORS = ";\t|,"
@@ -173,10 +176,21 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
     """UTF-8 with a header; every value is a text, as it stands there."""
     with _opened(path) as (file, share):
         mark = _has_mark(file)
-        # Bytes that are no UTF-8 survive as lone surrogates, and are written back as they were.
-        text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
+        read = 0  # bytes since the last row
+
+        def lines() -> Iterator[str]:
+            nonlocal read
+            for line in _lines(file, path):
+                read += len(line)
+                if read > LONGEST_LINE:
+                    raise InputError(f"{path.name} has a row of over {LONGEST_LINE:,} bytes.")
+                # Bytes that are no UTF-8 survive as lone surrogates, to be written as they were.
+                text = line.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
+                # A lone CR ends a row, too.
+                yield from re.split(r"(?<=\r)(?!\n)", text) if "\r" in text[:-2] else (text,)
+
         # strict: else an open quote swallows the rows after it
-        reader = _Rows(text, strict=True, delimiter=separator)
+        reader = _Rows(lines(), strict=True, delimiter=separator)
 
         def broken(error: csv.Error) -> InputError:
             line = reader.line_num + 1  # after the last row that could be read
@@ -188,7 +202,10 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
             columns = reader.fieldnames or []
         except csv.Error as error:
             raise broken(error) from error
-        if not all(map(is_unicode, columns)):
+        if re.fullmatch("sep=.?", "".join(columns[:1])):
+            raise InputError(f"{path.name} begins with {columns[0]!r}, which Excel alone reads: "
+                             "delete that line, and give the separator.")  # fmt: skip
+        if not all(is_unicode(name) and "\0" not in name for name in columns):
             raise InputError(f"{path.name}: its first line is not UTF-8: save the file as UTF-8.")
         if len(set(columns)) != len(columns) or not columns:
             raise InputError(f"{path.name}: its first line must name the columns, each once.")
@@ -198,12 +215,18 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
             raise InputError(f"{path.name}: {hint}.")
 
         def rows():
+            nonlocal read
             try:
                 for row in reader:
+                    read = 0
                     wrong = None in row or None in row.values()
                     if surplus := row.pop(None, None):  # it stays in the last column
                         row[columns[-1]] = separator.join([row[columns[-1]], *surplus])
-                    yield row, f"not the header's {len(columns)} fields" if wrong else None
+                    problem = f"not the header's {len(columns)} fields" if wrong else None
+                    if any(_holds_rows(value, separator) for value in row.values() if value):
+                        problem = ("a quoted cell looks like several rows: in quotes, a quote is "
+                                   "written twice")  # fmt: skip
+                    yield row, problem
             except csv.Error as error:
                 raise broken(error) from error
 
@@ -213,52 +236,73 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
             yield block
 
 
+def _holds_rows(cell: str, separator: str) -> bool:
+    """Whether a cell of several lines has swallowed rows, from a quote that a text begins with.
+
+    Each line then ends with a separator and a value, or begins with them. In prose a space follows.
+    """
+    first, *others = cell.split("\n", 1000)
+    mark = re.escape(separator)
+    return bool(others) and (
+        all(re.search(rf"{mark}\S+$", line.rstrip("\r")) for line in (first, *others[:-1]))
+        or all(re.match(rf"[^\s{mark}]+{mark}\S", line) for line in others)
+    )
+
+
 def _read_json(path: Path) -> Iterator[Block]:
     """A JSON object on each line, blank lines being no rows; or one array of such objects."""
     with _opened(path) as (file, share):
         mark = _has_mark(file)
-        lines = _lines(file, path)
-        first = next((line for line in lines if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")
+        begin = file.read(2**16).lstrip(b"\xef\xbb\xbf \t\r\n")
         file.seek(0)
-        if first.lstrip(b"\xef\xbb\xbf \t").startswith(b"["):
+        if begin.startswith(b"["):
             content = file.read(LARGEST_ARRAY + 1)
             if len(content) > LARGEST_ARRAY:
                 raise InputError(f"{path.name} is too large for a JSON array: write one object a "
                                  "line (.jsonl).")  # fmt: skip
+            if _is_bomb(content):
+                raise InputError(f"{path.name} has more than {MOST_VALUES:,} values, too many for "
+                                 "a JSON array: write one object a line (.jsonl).")  # fmt: skip
             try:
                 text = content.decode("utf-8-sig", errors="surrogateescape")
-                whole = json.loads(text, object_pairs_hook=_each_once)
+                whole = json.loads(text, object_pairs_hook=each_once)
             except (ValueError, RecursionError) as error:
                 raise InputError(
                     f"{path.name} begins as a JSON array, and cannot be parsed: {error}. Get it "
                     "again, or write one object a line."
                 ) from error
-            values = ((value, json.dumps(value, ensure_ascii=False)) for value in whole)
+            values = ((value, json.dumps(value, ensure_ascii=False), "") for value in whole)
         else:
             values = (_parsed(line) for line in _lines(file, path) if line.strip())
-        rows = ((value, None) if isinstance(value, dict) else ({}, raw) for value, raw in values)
+        rows = ((row, None) if isinstance(row, dict) else ({}, (raw, why))
+                for row, raw, why in values)  # fmt: skip
+        empty = True
         for block in _blocks(rows, share, file.tell):
-            block.unparsed, block.mark = block.problems, mark
-            block.problems = dict.fromkeys(
-                block.unparsed, "not a JSON object: its raw text is kept"
-            )
+            empty = empty and not block.rows
+            block.unparsed = {place: raw for place, (raw, _) in block.problems.items()}
+            block.problems = {place: f"not a JSON object{why}: its raw text is kept"
+                              for place, (_, why) in block.problems.items()}  # fmt: skip
+            block.mark = mark
             yield block
+        if empty:
+            raise InputError(f"{path.name} holds no rows.")
 
 
-def _each_once(pairs: list[tuple[str, object]]) -> dict:
-    """An object of which no key is given twice: the last would silently win."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is given twice")
-    return found
+def _is_bomb(content: bytes) -> bool:
+    """Whether JSON has more values than are held: each of them takes many times its bytes."""
+    objects = content.count(b"{") + content.count(b"[")
+    return objects > MOST_OBJECTS or content.count(b",") > MOST_VALUES
 
 
-def _parsed(line: bytes) -> tuple[object, str]:
+def _parsed(line: bytes) -> tuple[object, str, str]:
+    """A line's value, its text and, where it has no value, why."""
     raw = line.decode("utf-8-sig", errors="surrogateescape").rstrip("\r\n")
+    if _is_bomb(line):
+        return None, raw, f" (it has more than {MOST_VALUES:,} values)"
     try:
-        return json.loads(raw, object_pairs_hook=_each_once), raw
-    except (ValueError, RecursionError):
-        return None, raw
+        return json.loads(raw, object_pairs_hook=each_once), raw, ""
+    except (ValueError, RecursionError) as error:
+        return None, raw, f" ({error})"
 
 
 def _blocks(
@@ -432,7 +476,10 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
                 writer = pq.ParquetWriter(path, _schema(block, rows))
             if unknown := {name for row in rows for name in row} - set(writer.schema.names):
                 raise InputError(f"A parquet file cannot add columns later: {sorted(unknown)}.")
-            writer.write_table(pa.Table.from_pylist(rows, writer.schema))
+            table = pa.Table.from_pylist(rows, writer.schema)
+            if block.schema is None and (lost := _lost(rows, table.to_pylist())):
+                raise pa.ArrowInvalid(f"{lost} would be lost")
+            writer.write_table(table)
         except (pa.ArrowException, OverflowError) as error:
             raise InputError(
                 f"A column does not keep one type, as parquet needs: {error}. Write .jsonl."
@@ -445,9 +492,32 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
             writer.close()
 
 
+def _lost(given: list, found: list) -> str | None:
+    """The first value that a column of one type, set by the first rows, does not hold, as text."""
+    for one, other in zip(given, found, strict=True):
+        if isinstance(one, dict) and isinstance(other, dict):
+            if one.keys() - other.keys():
+                return str(one)[:80]
+            lost = _lost(list(one.values()), [other[name] for name in one])
+        elif isinstance(one, list) and isinstance(other, list):
+            lost = _lost(one, other)
+        else:
+            lost = None if one == other or one != one else str(one)[:80]  # NaN is not itself
+        if lost:
+            return lost
+    return None
+
+
 def _schema(block: Block, rows: list[dict]) -> pa.Schema:
-    """The file's schema, else the rows', with the added columns: also where no row has a value."""
+    """The file's schema, else the rows', with the added columns: also where no row has a value.
+
+    Categories are written in the order in which they come, so that they are not ordered any more.
+    """
     schema = block.schema or pa.Table.from_pylist(rows).schema
+    for place, column in enumerate(schema):
+        if pa.types.is_dictionary(column.type) and column.type.ordered:
+            kind = pa.dictionary(column.type.index_type, column.type.value_type)
+            schema = schema.set(place, column.with_type(kind))
     for name, kind in block.added.items():
         place = schema.get_field_index(name)
         new = pa.field(name, kind)

@@ -5,6 +5,7 @@ import re
 import sys
 import textwrap
 import unicodedata
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
@@ -70,12 +71,16 @@ def as_texts(texts: str | Iterable[str]) -> list[str]:
     if isinstance(texts, str):
         return [texts]
     table = hasattr(texts, "columns")  # of a DataFrame one would get its columns' names
-    if table or isinstance(texts, bytes | Mapping | Set) or not isinstance(texts, Iterable):
+    odd = isinstance(texts, bytes | Mapping | Set | array | type)
+    if table or odd or not isinstance(texts, Iterable):
         kind = type(texts).__name__
         raise InputError(f"Give a text, or a list or column of texts, not a {kind}.")
     if getattr(texts, "shape", None) == ():
         raise InputError("Give a text, or a list or column of texts, not an array of none.")
-    texts = texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)  # of pyarrow
+    try:
+        texts = texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)  # of pyarrow
+    except TypeError as error:  # pandas' accessors claim to be sequences
+        raise InputError(f"Give a list or column of texts: {error}.") from error
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"texts[{position}] is {text!r:.40}, no text: leave it out.")

@@ -18,6 +18,7 @@ GENERIC = {"PreTrainedTokenizer", "TokenizersBackend"}  # of a tokenizer.json, w
 ROUNDED = (8, 16, 32, 64, 128)  # what trainings round a vocabulary up to, for their processors
 NEEDED = ("cls_token", "sep_token", "pad_token", "unk_token")
 OPTIONS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+MOST_BYTES = 2**26  # of a tokenizer's or a configuration's file
 SAVE_IT = "AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
 
 
@@ -30,6 +31,9 @@ def model_config(folder: Path) -> dict:
     if str(config.get("model_type")) not in SERVED:
         kind = config.get("model_type", "nameless")
         raise InputError(f"{folder.name} is a {kind} checkpoint: give a DistilBERT or BERT one.")
+    if config.get("num_labels", 2) not in range(1000):  # each of which would get a name
+        raise InputError(f"{folder.name}: its config.json has num_labels="
+                         f"{config['num_labels']!r:.40}.")  # fmt: skip
     for key in ("attn_implementation", "_attn_implementation", "quantization_config"):
         if key in config:  # it may name code of the Hub, or a format that is not read
             raise InputError(f"{folder.name}: its config.json has the key {key!r}: remove it.")
@@ -44,7 +48,7 @@ def read_json(path: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(_text_of(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path.name} is damaged ({str(error)[:100]}): get it again.") from error
     if not isinstance(found, dict):
@@ -55,6 +59,16 @@ def read_json(path: Path) -> dict:
             "checkpoint of transformers' own classes."
         )
     return found
+
+
+def _text_of(path: Path) -> str:
+    """The text of a stranger's file; InputError where it may never end, or is no UTF-8."""
+    if not path.is_file() or path.stat().st_size > MOST_BYTES:
+        raise InputError(f"{path.name} is no regular file, or over {MOST_BYTES:,} bytes.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not UTF-8: get it again.") from error
 
 
 def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
@@ -99,10 +113,7 @@ def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
 
 
 def _read_vocabulary(path: Path) -> dict[str, int]:
-    try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name} is not UTF-8: get it again.") from error
+    lines = _text_of(path).removesuffix("\n").split("\n")
     return {line.rstrip(): number for number, line in enumerate(lines)}
 
 

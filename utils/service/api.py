@@ -1,5 +1,6 @@
 """The routes: what is asked is checked, handed to the engine, and waited for until the deadline."""
 
+import json
 import threading
 import time
 import tomllib
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from apiflask import APIFlask, HTTPError
@@ -16,6 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from utils.attribution import FEW_STEPS, explain_in_parts
 from utils.hardware import precision
+from utils.results import each_once
 from utils.service.engine import DeadlinePassed, Engine, Unavailable
 from utils.service.guard import MAX_BODY, QuietFlask, guard, key_check
 from utils.service.schemas import (
@@ -77,6 +80,7 @@ def create_app(
                      static_folder=None)  # fmt: skip
     guard(app, engine, hosts)
     app.json.sort_keys = False
+    app.json.loads = partial(json.loads, object_pairs_hook=each_once)
     classifier, metrics = engine.classifier, engine.metrics
     slots = threading.BoundedSemaphore(MAX_REQUESTS)
     turns = Turns()

@@ -68,7 +68,8 @@ def guard(app: APIFlask, engine: Engine, hosts: list[str] | None = None) -> None
             try:
                 request.get_json()
             except (BadRequest, RecursionError) as error:
-                raise HTTPError(400, "The body is not JSON that can be read.") from error
+                text = "The body is no JSON that can be read, or it gives a key twice."
+                raise HTTPError(400, text) from error
 
     @app.after_request
     def finish(response: Response) -> Response:

@@ -27,6 +27,7 @@ from utils.service.guard import HEADERS, MAX_BODY, TOO_LARGE
 
 THREADS = MAX_REQUESTS + 8  # each only waits for the engine; the eight answer what is refused
 RECEIVE_SECONDS = 30  # for a request to arrive whole, and for a connection to be idle
+STALLED_SECONDS = 5  # without taking any of an answer: such a client makes room for others
 STOP_SECONDS = 20  # of a whole stop, after SIGTERM: containers are killed after 30
 MAX_CONNECTIONS = 1000
 MOST_QUEUED = 8  # requests of one connection: one read may hold hundreds, sent ahead
@@ -102,9 +103,15 @@ class Channel(HTTPChannel):
         return received
 
     def close_if_slow(self, now: float) -> None:
-        """Called by the server every few seconds."""
+        """Called by the server every few seconds; also where an answer is not taken."""
         if self.request is not None and not self.requests and now - self._begun > RECEIVE_SECONDS:
             self.will_close = True
+        if self.waits_for_client(now, RECEIVE_SECONDS):
+            self.handle_close()  # at once: it would wait to send what is left
+
+    def waits_for_client(self, now: float, seconds: float) -> bool:
+        """Whether an answer is ready, of which the client has taken nothing for some seconds."""
+        return bool(self.total_outbufs_len) and now - self.last_activity > seconds
 
 
 def listen(app: APIFlask, host: str, port: int) -> TcpWSGIServer:
@@ -182,12 +189,18 @@ def most_connections() -> int:
 def _close_quietest(server: TcpWSGIServer) -> None:
     """Make room for a new connection: the one closes that has waited longest without a request.
 
-    Else a thousand idle connections would keep out everybody, the health check too.
+    Else a thousand idle connections would keep out everybody, the health check too. One that does
+    not take its answer is as idle.
     """
-    channels = server.active_channels.values()
+    now = time.time()
+    channels = list(server.active_channels.values())
+    stalled = [c for c in channels if c.waits_for_client(now, STALLED_SECONDS)]
     quiet = [c for c in channels if not (c.requests or c.total_outbufs_len or c.will_close)]
-    if quiet:
-        min(quiet, key=lambda channel: channel.last_activity).will_close = True
+    oldest = min(stalled + quiet, key=lambda channel: channel.last_activity, default=None)
+    if oldest in stalled:
+        oldest.handle_close()
+    elif oldest:
+        oldest.will_close = True
 
 
 def serve(server: TcpWSGIServer, engine: Engine) -> None:
