@@ -15,7 +15,7 @@ COPY artifacts/model artifacts/model
 
 RUN useradd --no-create-home reviews
 USER reviews
-ENV HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
+ENV HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/app
 EXPOSE 8000
 HEALTHCHECK --start-period=60s CMD ["python", "-c", \
     "import http.client as h, sys; c = h.HTTPConnection('127.0.0.1', 8000, timeout=10); \

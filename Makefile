@@ -19,7 +19,7 @@ notebooks: $(INSTALLED)  ## all notebooks there are
 	@$(BIN)/python scripts/run_notebooks.py
 
 evaluate: $(INSTALLED)  ## after run, what notebook 04b shows; ALSO=embedded: on those reviews too
-	@$(BIN)/pip install --quiet -r requirements-evaluate.txt
+	@$(BIN)/pip install --quiet -c requirements.txt -e ".[evaluate]"
 	@$(BIN)/python scripts/evaluate.py $(if $(ALSO),--also $(ALSO))
 
 train: $(INSTALLED)  ## fine-tuning alone, without notebooks; PROCESSES=2: by two that share each batch
@@ -39,7 +39,7 @@ serve: $(INSTALLED)  ## the released model behind a JSON API, and a page: http:/
 	@$(BIN)/python scripts/flask-deployment.py
 
 bench: $(INSTALLED)  ## speeds of training and of predicting, side by side (half an hour on two cores)
-	@$(BIN)/pip install --quiet -r requirements-bench.txt
+	@$(BIN)/pip install --quiet -c requirements.txt -e ".[bench]"
 	@$(BIN)/python scripts/bench.py
 
 loadtest: $(INSTALLED)  ## the service under load, beside a naive route (seven minutes)
@@ -49,17 +49,18 @@ test: $(INSTALLED)  ## the tests, without the slow ones
 	@$(BIN)/python -m pytest
 
 test-all: $(INSTALLED)  ## all tests: the Hub's protocol, the service and every notebook too
-	@$(BIN)/pip install --quiet -r requirements-test.txt \
-	    -r requirements-ray.txt -r requirements-evaluate.txt
+	@$(BIN)/pip install --quiet -c requirements.txt -e ".[test,ray,evaluate]"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pytest -m ""
 
-$(INSTALLED): requirements.txt requirements-embedded.txt
+$(INSTALLED): requirements.txt requirements-embedded.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) \
 	    else "Python 3.11, 3.12 or 3.13 is needed, %s is %d.%d: make PYTHON=python3.11 ..." \
 	    % (sys.executable, *v))'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -r requirements.txt
 	$(BIN)/pip install --quiet --no-deps -r requirements-embedded.txt
+	$(BIN)/pip install --quiet --no-deps -e .
 	@touch $@

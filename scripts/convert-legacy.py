@@ -17,18 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from transformers.utils.logging import disable_progress_bar
-
 from utils import InputError
-from utils.backbone import weight_files
-from utils.export import write_model
-from utils.hardware import versions
-from utils.legacy import legacy_model, read_legacy
+from utils.files import sha256
 from utils.manifest import check_replaceable
-from utils.results import sha256
-from utils.tokenizer import load_tokenizer
 
 CARD = """---
 language: en
@@ -69,7 +60,6 @@ def main() -> None:
         "the file does not say: negative positive, or the other way round"
     )  # fmt: skip
     arguments = parser.parse_args()
-    disable_progress_bar()
     try:
         folder, notes, tensors = convert(arguments)
     except InputError as error:
@@ -85,6 +75,15 @@ def main() -> None:
 
 def convert(arguments: argparse.Namespace) -> tuple[Path, list[str], int]:
     """The folder that was written, what had to be assumed, and how many tensors were read."""
+    # Imported here, so that --help and a wrong argument answer at once.
+    from transformers.utils.logging import disable_progress_bar
+
+    from utils.export.folder import write_model
+    from utils.hardware import versions
+    from utils.modeling.legacy import legacy_model, read_legacy
+    from utils.modeling.tokenizer import load_tokenizer
+
+    disable_progress_bar()
     file, tokenizer = arguments.file, arguments.tokenizer
     check_replaceable(arguments.output.resolve())
     if tokenizer is None and not file.is_dir():
@@ -145,6 +144,8 @@ def limits(file: Path) -> Iterator[None]:
 
 def hash_of(path: Path) -> str:
     """The SHA-256 of a file; of a folder that of its weights or, of several shards, of theirs."""
+    from utils.modeling.backbones import weight_files
+
     if path.is_file():
         return sha256(path)
     hashes = [sha256(file) for file in weight_files(path)[0]]

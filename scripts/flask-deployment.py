@@ -15,27 +15,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from transformers.utils.logging import disable_progress_bar
-
 from utils import InputError
-from utils.inference import Classifier
-from utils.service.api import create_app
-from utils.service.engine import Engine
-from utils.service.guard import LOOPBACK
-from utils.service.metrics import Metrics
-from utils.service.server import listen, serve
-from utils.settings import ROOT
+from utils.paths import RELEASED
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--model", type=Path, default=ROOT / "artifacts" / "model", help="an exported folder"
-    )
+    parser.add_argument("--model", type=Path, default=RELEASED, help="an exported folder")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for other machines too")
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free")
     parser.add_argument(
@@ -44,12 +32,24 @@ def main() -> None:
         "(may be given again; '*' for any)",
     )  # fmt: skip
     arguments = parser.parse_args()
+    if not arguments.model.is_dir():
+        sys.exit(f"error: --model {arguments.model}: there is no such folder.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes it over
+    # Imported here, so that --help and a wrong argument answer at once.
+    from transformers.utils.logging import disable_progress_bar
+
+    from utils.inference.classifier import Classifier
+    from utils.service.api import create_app
+    from utils.service.batching import Engine
+    from utils.service.metrics import Metrics
+    from utils.service.middleware import LOOPBACK
+    from utils.service.server import listen, serve
+
     hosts = (
         None
         if "*" in arguments.allowed_host
         else [*LOOPBACK, *map(str.lower, arguments.allowed_host)]
     )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes it over
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     disable_progress_bar()
     try:

@@ -10,16 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from transformers.utils.logging import disable_progress_bar
-
-from utils import InputError, agreement
-from utils.data import load_reviews
-from utils.export import export_model, release_model
-from utils.results import Run
-from utils.settings import Settings, resolve_path, set_up
-from utils.training import load_trained
+from utils import InputError
+from utils.paths import resolve_path
+from utils.settings import Settings, set_up
 
 
 def main() -> None:
@@ -37,7 +30,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.release and (arguments.output or arguments.onnx):
         parser.error("--release writes artifacts/model alone: leave out --output and --onnx")
-    disable_progress_bar()
     try:
         folder = export(arguments)
     except InputError as error:
@@ -49,6 +41,16 @@ def main() -> None:
 
 def export(arguments: argparse.Namespace) -> Path:
     """Do what the arguments ask for and return the exported folder."""
+    # Imported here, so that --help and a wrong argument answer at once.
+    from transformers.utils.logging import disable_progress_bar
+
+    from utils.data.reviews import load_reviews
+    from utils.export import parity
+    from utils.export.folder import export_model, release_model
+    from utils.results import Run
+    from utils.training.fine_tune import load_trained
+
+    disable_progress_bar()
     reviews = None
     if arguments.run and not arguments.onnx:
         run = Run(resolve_path(Settings.read().artifacts) / arguments.run)
@@ -65,12 +67,12 @@ def export(arguments: argparse.Namespace) -> Path:
         classifier, trained = load_trained(
             run, training_sha256=reviews.training_sha256, seed=settings.seed
         )
-        agreement.measure(run, classifier, trained, reviews.validation)
+        parity.measure(run, classifier, trained, reviews.validation)
     if arguments.release:
         return release_model(run, classifier, trained)
     folder = export_model(run, classifier, trained, arguments.output or run.folder / "model")
     if arguments.onnx:
-        from utils.onnx import export_onnx  # takes seconds to import, and is rarely asked for
+        from utils.export.onnx import export_onnx
 
         found = export_onnx(run, classifier, trained, reviews.validation, folder)["int8"]
         print(f"ONNX files, fp32 and int8, are in {folder.name}-onnx/.")

@@ -12,7 +12,7 @@ truncated; rows without a label are named on standard error. Formats: .csv, .tsv
 (an object a line), .json (an array of objects), all of them also with .gz, and .parquet. Of a
 folder, and of those in it, each file gets an output of its name; those that have one already are
 left alone, so that a run that was killed goes on; other files are named, but for hidden ones. Ray
-labels files side by side: pip install -r requirements-ray.txt.
+labels files side by side: pip install -c requirements.txt -e ".[ray]".
 """
 
 import argparse
@@ -22,15 +22,9 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from transformers.utils.logging import disable_progress_bar
-
 from utils import InputError
-from utils.folders import ENGINES, Work, label_folder
-from utils.inference import Classifier
-from utils.scoring import Layout, label_file
-from utils.settings import ROOT, separator_of
+from utils.paths import RELEASED
+from utils.settings import separator_of
 from utils.text import is_empty, is_unicode
 
 
@@ -39,12 +33,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("texts", nargs="*", help="reviews; without any, standard input's lines")
-    parser.add_argument(
-        "--model", type=Path, default=ROOT / "artifacts" / "model", help="an exported folder"
-    )
+    parser.add_argument("--model", type=Path, default=RELEASED, help="an exported folder")
     parser.add_argument("--input", type=Path, help="a file of reviews, or a folder of such files")
     parser.add_argument("--output", type=Path, help="the file or folder to write, for --input")
-    parser.add_argument("--engine", choices=ENGINES, default="local", help="for a folder")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="for a folder")
     parser.add_argument("--text-column", help="of the input; default: text, else review")
     parser.add_argument(
         "--separator", help="of .csv files, one character or 'tab'; default: a comma"
@@ -68,9 +60,16 @@ def main() -> None:
                 arguments.escape_formulas)  # fmt: skip
     if any(laid_out) and not arguments.input:
         parser.error("--text-column, --separator, --suffix, --escape-formulas are of --input")
-    disable_progress_bar()
     try:
+        if not arguments.model.is_dir():
+            raise InputError(f"--model {arguments.model}: there is no such folder.")
+        if arguments.input and not arguments.input.exists():
+            raise InputError(f"{arguments.input} does not exist.")
         separator = arguments.separator and separator_of(arguments.separator)
+        # Imported here, so that --help and a wrong argument answer at once.
+        from utils.inference.classifier import Classifier
+        from utils.inference.files import Layout, label_file
+
         layout = Layout(
             arguments.text_column, separator, arguments.suffix, arguments.escape_formulas
         )
@@ -89,8 +88,10 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-def label_files(arguments: argparse.Namespace, layout: Layout) -> None:
+def label_files(arguments: argparse.Namespace, layout) -> None:
     """Label a folder, and say what became of each file; exits with 1 where one has no output."""
+    from utils.inference.folders import ENGINES, Work, label_folder
+
     rows = unlabelled = failed = before = 0
     started = time.perf_counter()
     work = Work(arguments.model, arguments.input, arguments.output, layout)
@@ -109,7 +110,7 @@ def label_files(arguments: argparse.Namespace, layout: Layout) -> None:
         sys.exit("error: none of these files holds a row.")
 
 
-def label_texts(classifier: Classifier, texts: list[str]) -> None:
+def label_texts(classifier, texts: list[str]) -> None:
     """Print a line of JSON for each text, or for each line of standard input.
 
     One that cannot be read keeps its place, without a label, and is named on standard error.

@@ -12,15 +12,9 @@ weights are gone.
 import argparse
 import os
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils import InputError
-from utils.data import load_reviews
-from utils.research.commands import label, pretrain, score_baseline, train
-from utils.research.runs import Research
-from utils.research.steps import MLM, PARTS, STEPS, TFIDF
+from utils.research.experiments import MLM, PARTS, STEPS, TFIDF
 from utils.settings import set_up
 
 
@@ -56,6 +50,11 @@ def main() -> None:
     parts += [("half", number) for number in range(PARTS["half"] if arguments.halves else 0)]
     if (parts or arguments.score or arguments.label) and {TFIDF, MLM} & set(arguments.steps):
         parser.error(f"{TFIDF} and {MLM} take none of these options")
+    # Imported here, so that --help and a wrong argument answer at once.
+    from utils.data.reviews import load_reviews
+    from utils.research.plan import label, pretrain, score_baseline, train
+    from utils.research.runs import Research
+
     try:
         settings = set_up()
         research = Research(settings, load_reviews(settings))

@@ -14,15 +14,12 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbconvert import HTMLExporter
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils import InputError
-from utils.data import load_reviews
-from utils.evaluation import table
-from utils.results import Run, write
-from utils.settings import ROOT, Settings, set_up
+from utils.files import write
+from utils.paths import ROOT
+from utils.results import Run
+from utils.settings import Settings, set_up
 
 
 class PrintingClient(NotebookClient):
@@ -68,6 +65,8 @@ def run_notebook(path: Path, run: Run) -> None:
             for cell in notebook.cells:
                 cell.metadata.pop("execution", None)  # times of day: noise in every difference
             write(copy, lambda file: nbformat.write(notebook, file))
+    from nbconvert import HTMLExporter  # which takes a second
+
     html, _ = HTMLExporter().from_notebook_node(notebook)
     write(copy.with_suffix(".html"), lambda file: file.write_text(html, encoding="utf-8"))
     print(f"=== {path.name}: {(time.perf_counter() - started) / 60:.1f} min", flush=True)
@@ -81,6 +80,8 @@ def export_settings(settings: Settings) -> None:
 
 def closing_words(run: Run) -> str:
     """A short table of what was found and where to look next: the model, too, if it is exported."""
+    from utils.evaluation.metrics import table
+
     result = run.load("evaluation")
     reports = {"fine-tuned": result["model"], "TF-IDF baseline": result["baseline"]}
     where = os.path.relpath(run.folder)
@@ -109,6 +110,9 @@ def main() -> None:
     if missing := [number for number, paths in found.items() if not paths]:
         sys.exit(f"error: no notebook's name begins with {' or '.join(missing)}.")
     paths = [path for paths in found.values() for path in paths]
+    # Imported here, so that --help and a wrong argument answer at once.
+    from utils.data.reviews import load_reviews
+
     try:
         settings = set_up()
         run = Run.of(settings, load_reviews(settings).name)

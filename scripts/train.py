@@ -10,19 +10,9 @@ Several processes share each batch; the first one speaks and writes.
 import argparse
 import os
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils import InputError
-from utils.backbone import build_model, load_backbone
-from utils.data import load_reviews
-from utils.recipe import Recipe
-from utils.results import Run
 from utils.settings import set_up
-from utils.timing import advice, estimate_minutes
-from utils.trainer import make_trainer
-from utils.training import fine_tune
 
 
 def main() -> None:
@@ -31,6 +21,15 @@ def main() -> None:
     ).parse_args()
     if int(os.environ.get("RANK", "0")):
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    # Imported here, so that --help and a wrong argument answer at once.
+    from utils.data.reviews import load_reviews
+    from utils.modeling.backbones import build_model, load_backbone
+    from utils.results import Run
+    from utils.training.fine_tune import fine_tune
+    from utils.training.progress import advice, estimate_minutes
+    from utils.training.recipe import Recipe
+    from utils.training.trainer import make_trainer
+
     try:
         settings = set_up()
         reviews = load_reviews(settings)

@@ -89,15 +89,33 @@ def reviews_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def backbone(tiny_bert):
     """That checkpoint, converted."""
-    from utils.backbone import load_backbone
+    from utils.modeling.backbones import load_backbone
 
     return load_backbone(str(tiny_bert))
+
+
+def stored_frames():
+    """Training and test rows, sorted by label, with HTML line breaks and ratings."""
+    for rows, seed in ((200, 0), (100, 1)):
+        frame = make_reviews(rows, seed)
+        frame["text"] = frame["text"].str.replace(" ", "<br /><br />", n=1)
+        frame["rating"] = frame["label"] * 6 + 1 + frame.index % 4  # 1 to 4, 7 to 10
+        yield frame
+
+
+def as_acl(folder, train, test):
+    for split, frame in (("train", train), ("test", test)):
+        for number, row in enumerate(frame.itertuples()):
+            path = folder / split / ("neg", "pos")[row.label] / f"{number}_{row.rating}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(row.text, encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def reviews(reviews_folder):
     """A budget of 200 of the made-up reviews."""
-    from utils.data import load_reviews
+    from utils.data.reviews import load_reviews
     from utils.settings import Settings
 
     return load_reviews(Settings(source=str(reviews_folder), labels=200))
@@ -124,8 +142,8 @@ def load_script(name: str) -> ModuleType:
 
 def trainer_in(run, backbone, reviews, recipe):
     """The Trainer of a recipe, with a new model."""
-    from utils.backbone import build_model
-    from utils.trainer import make_trainer
+    from utils.modeling.backbones import build_model
+    from utils.training.trainer import make_trainer
 
     return make_trainer(run, build_model(backbone, recipe.seed), backbone, reviews, recipe)
 
@@ -143,9 +161,9 @@ def interrupt_halfway(trainer):
 @pytest.fixture(scope="session")
 def exported(tiny_bert, tmp_path_factory) -> Path:
     """The exported folder of a model on the tiny backbone; not to be changed."""
-    from utils.backbone import build_model, load_backbone
-    from utils.export import export_model
-    from utils.inference import Classifier
+    from utils.export.folder import export_model
+    from utils.inference.classifier import Classifier
+    from utils.modeling.backbones import build_model, load_backbone
     from utils.results import Run
 
     backbone = load_backbone(str(tiny_bert))

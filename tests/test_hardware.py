@@ -8,7 +8,7 @@ import pytest
 from transformers import TrainingArguments
 
 from utils.hardware import CPU_ONLY, device
-from utils.settings import ROOT
+from utils.paths import ROOT
 
 
 def test_one_variable_has_all_computed_on_the_processor(monkeypatch, tmp_path):

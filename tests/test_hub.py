@@ -22,9 +22,10 @@ from conftest import BAD, GOOD, PLAIN, make_reviews
 from hub_server import Hub
 from transformers import DistilBertConfig, DistilBertForMaskedLM, DistilBertTokenizer
 
-from utils import hub, packaged
+from utils import hub
+from utils.modeling import pretrained
+from utils.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 ROWS = {"train": 400, "test": 200, "unsupervised": 100}
 TOO_LATE = 120  # seconds: no run may take minutes
 
@@ -73,6 +74,7 @@ configs:
 
 DECIDE = """
 import json, time
+from utils.paths import ROOT
 from utils.settings import Settings
 started = time.perf_counter()
 settings = Settings.read().resolve()
@@ -369,8 +371,8 @@ def test_packaged_weights_come_from_the_pinned_commit(monkeypatch, tmp_path):
         asked.append((repository, revision))
         return tmp_path / file
 
-    monkeypatch.setattr(packaged, "hf_hub_download", download)
-    for name in (packaged.MINILM, packaged.MPNET):
-        packaged._from_hub(name, ("config.json",), "requirements.txt")
+    monkeypatch.setattr(pretrained, "hf_hub_download", download)
+    for name in (pretrained.MINILM, pretrained.MPNET):
+        pretrained._from_hub(name, ("config.json",), "requirements.txt")
     assert asked == [(name, hub.HUB_REVISIONS[name]) for name, _ in asked]
     assert len(asked) == 2

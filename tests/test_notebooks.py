@@ -15,12 +15,12 @@ import pytest
 from conftest import load_script, make_reviews, run_script
 
 from utils import InputError
-from utils.figures import coloured_words
+from utils.evaluation.figures import coloured_words
+from utils.paths import ROOT
 from utils.results import Run
-from utils.settings import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-BOOTSTRAP = "Finds the repository from any folder"
+BOOTSTRAP = "Opened alone in Colab"
 
 
 def code_of(path: Path) -> list:
@@ -54,18 +54,16 @@ def test_the_bootstrap_is_the_same_everywhere_and_knows_the_projects_address():
     assert f'REPOSITORY = "{address}"' in bootstrap_of(NOTEBOOKS[0])
 
 
-def test_the_bootstrap_finds_the_repository_from_a_folder_below(tmp_path):
-    code = f"{bootstrap_of(NOTEBOOKS[0])}\nprint(root)"
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT / "tests", capture_output=True, text=True
-    )
+def test_utils_is_found_from_any_folder(tmp_path):
+    code = f"{bootstrap_of(NOTEBOOKS[0])}\nimport utils.paths\nprint(utils.paths.ROOT)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert run.stdout.strip() == str(ROOT)
 
 
-def test_elsewhere_the_bootstrap_says_what_to_do(tmp_path):
-    code = bootstrap_of(NOTEBOOKS[0])
+def test_where_utils_is_not_installed_the_bootstrap_says_what_to_do(tmp_path):
+    code = bootstrap_of(NOTEBOOKS[0]).replace('find_spec("utils")', 'find_spec("no_utils")')
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert "start Jupyter inside the repository" in run.stderr
+    assert "run `pip install -e .` in the repository" in run.stderr
 
 
 def test_alone_in_colab_the_bootstrap_asks_for_the_zip(tmp_path):
@@ -90,13 +88,13 @@ def test_alone_in_colab_the_bootstrap_asks_for_the_zip(tmp_path):
         "asked = []\n"
         "subprocess.run = lambda command, check: asked.append(command[2:])\n"
     )
-    code = f"{colab}{bootstrap_of(NOTEBOOKS[0])}\nprint(root.name)\nprint(json.dumps(asked))"
+    code = f"{colab}{bootstrap_of(NOTEBOOKS[0])}\nprint(sys.path[0])\nprint(json.dumps(asked))"
     run = subprocess.run(
         [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
     *_, name, asked = run.stdout.splitlines()
-    assert name == "project-main"
+    assert Path(name).name == "project-main"
     commands = json.loads(asked)
     assert commands[-1][:4] == ["pip", "install", "--quiet", "--no-deps"]
     (wanted,) = commands[:-1]
@@ -168,7 +166,7 @@ def test_the_first_notebooks_say_which_one_is_missing(tiny_bert, reviews_folder,
 
 def test_the_closing_words_offer_a_model_only_where_one_was_exported(tmp_path, monkeypatch):
     script = load_script("run_notebooks.py")
-    monkeypatch.setattr(script, "table", str)
+    monkeypatch.setattr("utils.evaluation.metrics.table", str)
     run, result = Run(tmp_path / "imdb-minilm"), {"dataset": "IMDB", "seed": 43, "baseline": {}}
     run.save("evaluation", result | {"model": {"reviews": 300}, "model_sha256": "of seed 43"})
     offered = []

@@ -13,13 +13,12 @@ import pandas as pd
 import pytest
 
 from utils.benchmark import scale
-from utils.benchmark.measure import FOLDER
-from utils.benchmark.report import summary, table
-from utils.evaluation import METRICS, hits, said
-from utils.markdown import markdown_table
+from utils.benchmark.report import load_table, summary, table
+from utils.evaluation.metrics import METRICS, hits
+from utils.formatting import markdown_table, said
+from utils.paths import BENCHMARK, ROOT, resolve_path
 from utils.research import ladder, students, tables
-from utils.service import report
-from utils.settings import ROOT, Settings, resolve_path
+from utils.settings import Settings
 
 RUNS = ("imdb-minilm", "rotten-tomatoes-minilm")
 FILES = [ROOT / name for name in ("README.md", "artifacts/benchmark/README.md",
@@ -184,13 +183,13 @@ def marked_tables() -> dict[str, str]:
         "minutes": minutes_table(),
         "copies": copies_table(),
         "evaluation": evaluation_table(),
-        "scale": scale.table(json.loads((FOLDER / "scale.json").read_text())),
+        "scale": scale.table(json.loads((BENCHMARK / "scale.json").read_text())),
         "speed": summary(),
         **{
-            part: table(part, FOLDER / f"{part}.json")
+            part: table(part, BENCHMARK / f"{part}.json")
             for part in ("training", "inference", "growth", "tried")
         },
-        "service": report.table(json.loads((FOLDER / "service.json").read_text())),
+        "service": load_table(json.loads((BENCHMARK / "service.json").read_text())),
     }
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from utils import InputError
-from utils.results import claim, restore_folder, write, write_folder, write_json
+from utils.files import claim, restore_folder, write, write_folder, write_json
+from utils.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("result.json", "model", "[v2] all*", "model.zip")
 
 # Writes what is named, and is killed in the middle.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from utils.results import write, write_folder
+from utils.files import write, write_folder
 
 def killed(path, *target):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -37,7 +37,7 @@ else:  # between the two renames
 HELD = """
 import sys, time
 from pathlib import Path
-from utils.results import claim
+from utils.files import claim
 
 with claim(Path(sys.argv[1])):
     print("held", flush=True)
@@ -137,7 +137,7 @@ def test_two_processes_do_not_write_the_same(name, tmp_path):
 def test_a_claim_has_a_name_and_may_be_held_while_writing(tmp_path):
     with claim(tmp_path / "model"):
         write_folder(tmp_path / "model", lambda folder: None)
-        code = "from utils.results import claim; from pathlib import Path; import sys\n"
+        code = "from utils.files import claim; from pathlib import Path; import sys\n"
         code += "with claim(Path(sys.argv[1]), 'the model of films'): pass"
         command = [sys.executable, "-c", code, tmp_path / "model"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

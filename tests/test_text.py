@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from utils import InputError
-from utils.backbone import load_backbone
+from utils.modeling.backbones import load_backbone
 from utils.text import as_texts, clean, excerpt, head_tail, is_empty, tokenize
 
 

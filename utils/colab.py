@@ -4,11 +4,11 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parent.parent
+from utils.paths import ROOT
+
 COLABS_OWN = ("torch", "numpy", "pandas")
 NOT_FOR_NOTEBOOKS = (
     *("jupyterlab", "nbclient", "nbconvert", "pytest", "ruff"),

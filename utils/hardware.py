@@ -8,9 +8,8 @@ from pathlib import Path
 
 import torch
 
-from utils.attention import PRODUCTS
-
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+PRODUCTS = "products"  # the name of our attention among those of transformers
 CPU_ONLY = "ACCELERATE_USE_CPU"  # accelerate's variable: Trainer follows it too
 
 
@@ -49,7 +48,7 @@ def precision() -> tuple[str, str]:
 def attention() -> tuple[str, str]:
     """("sdpa" or "products", the reason): how attention is computed.
 
-    The first is transformers' name of torch's fused kernel, the second is `utils/attention.py`'s.
+    The first is transformers' name of torch's fused kernel, the second that of our own.
     """
     avx512 = device().type == "cpu" and not torch.cpu._is_amx_tile_supported()
     if avx512 and precision()[0] == "bf16":

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from utils import InputError
-from utils.results import restore_folder, sha256
+from utils.files import restore_folder, sha256
 
 NAME = "manifest.json"
 KNOWN = {

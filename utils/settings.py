@@ -6,15 +6,11 @@ given the environment wins, so that a command never depends on what a cell was l
 
 import os
 from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 
-from transformers.utils.logging import disable_progress_bar
-
 from utils import InputError
-from utils.hardware import precision, versions
-from utils.hub import HUB_BACKBONE, HUB_DATASET, HubProblem, hub_problem
 
-ROOT = Path(__file__).resolve().parent.parent
 FEWEST_LABELS = 20  # so that validation, a tenth of them, can have both classes
 
 
@@ -67,6 +63,8 @@ class Settings:
         """
         if "auto" not in (self.source, self.backbone):
             return self
+        from utils.hub import HUB_BACKBONE, HUB_DATASET, hub_problem
+
         source, backbone, problem = self.source, self.backbone, None
         if source == "auto":
             problem = hub_problem(HUB_DATASET)
@@ -80,13 +78,17 @@ class Settings:
         return replace(self, source=source, backbone=backbone)
 
 
-def _decision(name: str, choice: str, repository: str, problem: HubProblem | None) -> str:
+def _decision(name: str, choice: str, repository: str, problem) -> str:
     reason = f"the Hub did not give {repository} ({problem})" if problem else "the Hub gave it"
     return f"{name}=auto takes '{choice}': {reason}."
 
 
 def set_up(**values) -> Settings:
     """Read and resolve the settings, and print them with versions, device and precision."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from utils.hardware import precision, versions
+
     disable_progress_bar()  # the bars of loading weights: widgets, in a notebook
     settings = Settings.read(**values)
     found = versions()
@@ -112,7 +114,8 @@ def separator_of(value: str) -> str:
     return value
 
 
-def resolve_path(value: str) -> Path:
-    """A path from a setting: relative ones are taken from the root of the repository."""
-    path = Path(value).expanduser()
-    return path if path.is_absolute() else ROOT / path
+def require_packages(extra: str, *names: str) -> None:
+    """Raise InputError where modules are missing that an extra of this project installs."""
+    if missing := [name for name in names if find_spec(name) is None]:
+        raise InputError(f"Not installed: {', '.join(missing)}: "
+                         f'pip install -c requirements.txt -e ".[{extra}]".')  # fmt: skip

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from utils import InputError
-from utils.results import each_once
+from utils.files import each_once
 from utils.text import is_unicode
 
 BLOCK = 1024  # rows held in memory at a time

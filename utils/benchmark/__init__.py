@@ -1,5 +1,1 @@
-"""How fast, and how it grows, each module after those it imports.
-
-`measure` (training, and how anything is timed) -> `inference`, `scale` (many machines),
-`report` -> `figures`.
-"""
+"""How fast it is: training, inference, many machines, the service under load."""

@@ -4,10 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from utils.benchmark.report import imdb_seconds, ours
-from utils.figures import GREY, OURS
+from utils.benchmark.report import LOADED, imdb_seconds, ours
+from utils.plotting import GREY, OURS
 
 TRAINING, PREDICTING = "#0072B2", "#D55E00"
 
@@ -105,3 +105,44 @@ def growth_figure(result: dict) -> Figure:
         loc="left",
     )
     return figure
+
+
+def load_figure(result: dict) -> Figure:
+    """Throughput and latency against the number of clients, of both services."""
+    drawn, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="tight")
+    for name, hue in (("naive", GREY), ("ours", OURS)):
+        title = LOADED[name]
+        rows = result["clients"][name]
+        clients = [int(count) for count in rows]
+        speed = [row["per_second"] for row in rows.values()]
+        left.plot(clients, speed, "o-", color=hue)
+        left.annotate(title, (clients[-1], speed[-1]), (0, 8), textcoords="offset points",
+                      ha="right", color=hue)  # fmt: skip
+        half, worst = ([row[key] / 1000 for row in rows.values()] for key in ("p50_ms", "p99_ms"))
+        right.fill_between(clients, half, worst, color=hue, alpha=0.2, lw=0)
+        right.plot(clients, half, "o-", color=hue)
+        right.plot(clients, worst, "o--", color=hue, mfc="white")
+        place = ((clients[-1], worst[-1]), (0, 6)) if name == "naive" else (
+            (clients[-1], half[-1]), (0, -36))  # fmt: skip
+        right.annotate(title, *place, textcoords="offset points", ha="right", color=hue)
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(clients, [str(count) for count in clients])
+        axes.set_xlabel("clients")
+    top = max(row["per_second"] for rows in result["clients"].values() for row in rows.values())
+    left.set(ylim=(0, 1.15 * top), ylabel="answers a second")
+    right.set(yscale="log", ylabel="seconds to an answer\n(solid: p50, dashed: p99)")
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    right.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    right.minorticks_off()
+    times = result["throughput_ratio"]
+    left.set_title(
+        f"{clients[-1]} clients: {times:.1f} times the naive route's answers", loc="left"
+    )
+    ours, naive = (
+        result["clients"][name][str(clients[-1])]["p99_ms"] for name in ("ours", "naive")
+    )
+    right.set_title(
+        f"p99: {ours / 1000:.1f} s, of the naive route {naive / 1000:.1f} s", loc="left"
+    )
+    return drawn

@@ -1,75 +1,30 @@
 """Speed of prediction: the released model in every runtime, from texts to probabilities."""
 
 import os
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from transformers import (
-    AutoTokenizer,
-    DistilBertForSequenceClassification,
-    PreTrainedTokenizerBase,
-    pipeline,
-)
 
-from utils.agreement import in_fp32
-from utils.export import RELEASED
-from utils.hardware import device, precision
-from utils.inference import BATCH_TOKENS, Classifier, batches_by_length
+from utils.benchmark.measure import (
+    ROUNDS,
+    compare,
+    forward_gflop,
+    in_fresh_process,
+    review_lengths,
+    with_ratios,
+)
+from utils.data.reviews import Reviews
+from utils.export.parity import agreement, in_fp32
+from utils.inference.classifier import BATCH_TOKENS, Classifier
+from utils.inference.runtimes import Predict, load_tokenizer, runtime, runtimes
+from utils.paths import RELEASED
 from utils.text import tokenize
 
+PREDICTED, SINGLE = 48, 16  # reviews of a round: together, and one by one
 BUDGETS = (512, 2048, 8192)  # tokens of a batch, padding included: each runtime's best counts
-# Texts and the tokens of a batch -> probabilities of positive, (texts,).
-Predict = Callable[[list[str], int], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """One way of computing the released model's predictions."""
-
-    name: str
-    precision: str  # fp32, bf16 or int8
-    file: str  # that holds its weights, in the released folder or in that of the copies
-    load: Callable[[Path], Predict]  # from the folder of the copies
-    ours: bool = False
-    batched: bool = True  # by a number of tokens; else in the batches that its users get
-
-
-def runtimes(compiled: bool = False) -> list[Runtime]:
-    """All that are compared, a bare pipeline first; with `compiled`, ours by torch.compile too."""
-    ours, openvino = precision()[0], {"bf16": "bf16", "fp32": "f32"}[precision()[0]]
-    torchs = "model.safetensors"
-    found = [
-        Runtime("pipeline, one by one", "fp32", torchs, lambda _: _pipeline(1), batched=False),
-        Runtime("pipeline, batches of 32", "fp32", torchs, lambda _: _pipeline(32), batched=False),
-        Runtime("plain torch, batches of 32", "fp32", torchs, lambda _: _plain_torch(),
-                batched=False),
-        Runtime(f"ours, {ours}", ours, torchs, lambda _: _ours(), ours=True, batched=False),
-        Runtime("ONNX Runtime, fp32", "fp32", "model.onnx",
-                lambda copies: _onnx(copies / "model.onnx")),
-        Runtime("ONNX Runtime, int8", "int8", "model_int8.onnx",
-                lambda copies: _onnx(copies / "model_int8.onnx")),
-        Runtime(f"OpenVINO, {ours}", ours, "model.onnx",
-                lambda copies: _openvino(copies / "model.onnx", openvino)),
-        Runtime("OpenVINO, int8", "int8", "openvino_int8.bin",
-                lambda copies: _openvino(copies / "openvino_int8.xml", openvino)),
-    ]  # fmt: skip
-    if compiled:
-        found.append(Runtime("ours, compiled", ours, torchs, lambda _: _compiled(), batched=False))
-    return found
-
-
-def runtime(name: str) -> Runtime:
-    """The runtime of a name."""
-    return next(one for one in runtimes(compiled=True) if one.name == name)
-
-
-def ours() -> Runtime:
-    """The one that is our own."""
-    return next(one for one in runtimes() if one.ours)
 
 
 def write_copies(folder: Path, texts: list[str]) -> None:
@@ -81,7 +36,7 @@ def write_copies(folder: Path, texts: list[str]) -> None:
     import nncf
     import openvino
 
-    from utils.onnx import write_onnx
+    from utils.export.onnx import write_onnx
 
     classifier = Classifier.from_folder(RELEASED)
     write_onnx(classifier.model, folder)
@@ -135,95 +90,62 @@ def _seconds(predict: Predict, texts: list[str], batch_tokens: int) -> float:
     return time.perf_counter() - started
 
 
-def load_tokenizer() -> PreTrainedTokenizerBase:
-    """The released model's tokenizer."""
-    return AutoTokenizer.from_pretrained(RELEASED, local_files_only=True)
-
-
-def _pipeline(batch_size: int) -> Predict:
-    classify = pipeline(
-        "text-classification", model=str(RELEASED), batch_size=batch_size, device=device()
-    )
-
-    def predict(texts: list[str], _: int) -> np.ndarray:
-        answers = classify(texts, truncation=True)
-        return np.array(
-            [a["score"] if a["label"] == "POSITIVE" else 1 - a["score"] for a in answers]
-        )
-
-    return predict
-
-
-def _plain_torch() -> Predict:
-    model = DistilBertForSequenceClassification.from_pretrained(RELEASED, dtype=torch.float32)
-    tokenizer = load_tokenizer()
-
-    def predict(texts: list[str], _: int) -> np.ndarray:
-        found = []
-        with torch.no_grad():
-            for start in range(0, len(texts), 32):
-                batch = tokenizer(
-                    texts[start : start + 32], padding=True, truncation=True, return_tensors="pt"
-                )
-                found.append(model.eval()(**batch).logits.softmax(-1)[:, 1])
-        return torch.cat(found).numpy()
-
-    return predict
-
-
-def _ours() -> Predict:
-    return _without_batches(Classifier.from_folder(RELEASED).probabilities)
-
-
-def _without_batches(predict: Callable[[list[str]], np.ndarray]) -> Predict:
-    return lambda texts, _: predict(texts)
-
-
-def _compiled() -> Predict:
-    classifier = Classifier.from_folder(RELEASED)
-    classifier._computes = torch.compile(classifier._computes, dynamic=True)
-    return _without_batches(classifier.probabilities)
-
-
-def _onnx(path: Path) -> Predict:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options)
-    return _bucketed(lambda inputs: session.run(None, inputs)[0])
-
-
-def _openvino(path: Path, kind: str) -> Predict:
-    import openvino
-
-    hints = {
-        "INFERENCE_PRECISION_HINT": kind,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    request = openvino.Core().compile_model(path, "CPU", hints).create_infer_request()
-    return _bucketed(lambda inputs: request.infer(inputs)[0])
-
-
-def _bucketed(logits: Callable[[dict[str, np.ndarray]], np.ndarray]) -> Predict:
-    """The same cleaning, cut and batches by length as ours, around another runtime."""
-    tokenizer = load_tokenizer()
-
-    def predict(texts: list[str], batch_tokens: int) -> np.ndarray:
-        ids = tokenize(tokenizer, texts).ids
-        found = np.empty(len(ids), dtype=np.float32)
-        for rows in batches_by_length(ids, batch_tokens):
-            batch = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="np")
-            inputs = {
-                name: batch[name].astype(np.int64) for name in ("input_ids", "attention_mask")
-            }
-            found[rows] = torch.tensor(logits(inputs)).softmax(-1)[:, 1].numpy()
-        return found
-
-    return predict
-
-
 def exact_probabilities(texts: list[str]) -> np.ndarray:
     """What the model answers in fp32: the others are compared with it."""
     return in_fp32(Classifier.from_folder(RELEASED)).probabilities(texts)
+
+
+def compare_runtimes(reviews: Reviews, peak: dict[str, float]) -> dict:
+    """Each runtime's speed at its best batch size, latency, memory, size and agreement."""
+    lengths = review_lengths(PREDICTED)
+    texts = random_texts(lengths)
+    single = random_texts(review_lengths(SINGLE))
+    validation = reviews.validation["text"].tolist()
+    labels = reviews.validation["label"].to_numpy()
+    gflop = forward_gflop("22M", lengths)
+    with tempfile.TemporaryDirectory() as folder:
+        copies = Path(folder)
+        write_copies(copies, reviews.train["text"].tolist()[:100])
+        rounds = compare(
+            {one.name: partial(time_runtime, one.name, copies, texts, single)
+             for one in runtimes()}, ROUNDS["inference"]
+        )  # fmt: skip
+        answers = {
+            one.name: in_fresh_process(partial(probabilities, one.name, copies, validation))[
+                "probabilities"
+            ]
+            for one in runtimes()
+        }
+        exact = np.array(exact_probabilities(validation))
+        rows = {}
+        for one in runtimes():
+            name, weights = one.name, copies / one.file
+            medians = {
+                budget: float(np.median([found["seconds"][budget] for found in rounds[name]]))
+                for budget in rounds[name][0]["seconds"]
+            }
+            best = min(medians, key=medians.get)
+            alone = np.concatenate([found["milliseconds"] for found in rounds[name]])
+            rows[name] = {
+                "seconds": [found["seconds"] for found in rounds[name]],
+                "ours": one.ours,
+                "precision": one.precision,
+                "batch_tokens": best if one.batched or one.ours else None,
+                "reviews_per_second": PREDICTED / medians[best],
+                "share_of_peak": None
+                if one.precision == "int8"
+                else gflop / medians[best] / peak[one.precision],
+                "milliseconds": {"p50": np.percentile(alone, 50), "p95": np.percentile(alone, 95)},
+                "peak_gib": max(found["gib"] for found in rounds[name]),
+                "megabytes": round(
+                    (weights if weights.exists() else RELEASED / one.file).stat().st_size / 1e6
+                ),
+                "agreement": agreement(labels, exact, np.array(answers[name])),
+            }
+    return {
+        "reviews": PREDICTED,
+        "gflop": gflop,
+        "agreement_on": f"{reviews.title}, {len(validation)} validation reviews",
+        "is_imdb": reviews.name == "imdb",
+        "rows": with_ratios(rows),
+    }

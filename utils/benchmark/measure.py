@@ -1,45 +1,32 @@
-"""Speed of training: cases timed side by side on the same reviews, each in a fresh process."""
+"""Cases timed side by side, each in a fresh process, and counted operations."""
 
 import json
 import multiprocessing
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import psutil
 import torch
-from datasets import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
-    AutoTokenizer,
-    DataCollatorWithPadding,
     DistilBertConfig,
-    Trainer,
-    TrainingArguments,
 )
-from transformers.trainer_callback import PrinterCallback
 
-from utils.attention import PRODUCTS
-from utils.export import RELEASED
-from utils.hardware import attention, device, keep_freed_memory, precision
-from utils.model import CustomHeadDistilBert
-from utils.settings import ROOT
+from utils.hardware import device, precision, versions
+from utils.modeling.model import CustomHeadDistilBert
+from utils.paths import BENCHMARK
 from utils.text import MAX_TOKENS
-from utils.timing import seconds_since
-from utils.trainer import on_one_gpu
+from utils.training.progress import seconds_since
 
-FOLDER = ROOT / "artifacts" / "benchmark"
+ROUNDS = {"training": 3, "inference": 3, "growth": 3, "tried": 1}  # compiling takes minutes
 SIZES = {
     "22M": {"dim": 384, "hidden_dim": 1536, "n_heads": 12},
     "66M": {"dim": 768, "hidden_dim": 3072, "n_heads": 12},
 }
-BATCH = {"22M": 16, "66M": 8}  # the recipe's; half of it where a step takes three times as long
-VOCABULARY = 30522
 
 
 def review_lengths(count: int) -> list[int]:
@@ -47,7 +34,7 @@ def review_lengths(count: int) -> list[int]:
 
     Only the token counts of these reviews are in the repository.
     """
-    lengths = sorted(json.loads((FOLDER / "imdb_lengths.json").read_text(encoding="utf-8")))
+    lengths = sorted(json.loads((BENCHMARK / "imdb_lengths.json").read_text(encoding="utf-8")))
     places = (np.arange(count) + 0.5) * len(lengths) / count
     chosen = np.minimum(np.array(lengths)[places.astype(int)], MAX_TOKENS)
     return np.random.default_rng(0).permutation(chosen).tolist()
@@ -106,6 +93,16 @@ def profiled(case: Callable[[], dict]) -> dict:
     return {"shares": {event.key: event.self_cpu_time_total / total for event in events[:8]}}
 
 
+def circumstances() -> dict:
+    """On what a benchmark runs, what the processor can do at most, and whether it was idle."""
+    found = {"versions": versions(), "why": precision()[1], "busy_before": psutil.cpu_percent(3)}
+    if found["busy_before"] > 10:
+        print(f"The processor is {found['busy_before']:.0f}% busy: these timings will be wrong.")
+    found["peak_gflops"] = peak_gflops()
+    print(", ".join(f"{k}: {v:,.0f} GFLOP/s at most" for k, v in found["peak_gflops"].items()))
+    return found
+
+
 def peak_gflops() -> dict[str, float]:
     """GFLOP/s of a product of two 4096 x 4096 matrices, the best of ten: the measured limit."""
     kinds = {"fp32": torch.float32}
@@ -132,100 +129,10 @@ def forward_gflop(size: str, lengths: list[int]) -> float:
     return sum(total[length] for length in lengths) / 1e9
 
 
-@dataclass(frozen=True)
-class Training:
-    """One way of training, as the changes to the usual recipe accumulate."""
-
-    padding: str | bool = "max_length"  # to 512 tokens; True: to the batch's longest
-    by_length: bool = False
-    attention_dropout: float = 0.1
-    bf16: bool = False
-    attention: str = "sdpa"
-    keep_memory: bool = False
-    compile: bool = False
-
-
-def trainings() -> dict[str, Training]:
-    """The usual notebook's recipe, then one change more in each row; the last one is ours.
-
-    bf16 is among them only where the processor multiplies it natively, and another attention than
-    the fused kernel only where it is ours.
-    """
-    way = Training()
-    rows = {"usual: fp32, padded to 512": way}
-    changes = {
-        "+ padded to the batch's longest": {"padding": True},
-        "+ similar lengths together": {"by_length": True},
-        "+ no attention dropout": {"attention_dropout": 0.0},
-        "+ bf16": {"bf16": True},
-        "+ freed memory kept": {"keep_memory": True},
-        "+ attention in plain products": {"attention": PRODUCTS},
+def with_ratios(rows: dict[str, dict]) -> dict[str, dict]:
+    """The rows, each with its speed as a multiple of the first one's."""
+    usual = next(iter(rows.values()))["reviews_per_second"]
+    return {
+        name: {**row, "times_the_first": row["reviews_per_second"] / usual}
+        for name, row in rows.items()
     }
-    for name, change in changes.items():
-        if "bf16" in change and precision()[0] != "bf16":
-            continue
-        if "attention" in change and attention()[0] != change["attention"]:
-            continue
-        rows[name] = way = replace(way, **change)
-    last = list(rows)[-1]
-    rows[f"{last} (ours)"] = rows.pop(last)
-    return rows
-
-
-def train(size: str, way: Training, lengths: list[int]) -> dict:
-    """`seconds` of one epoch with Trainer on reviews of these lengths.
-
-    Weights and tokens are random: speed does not depend on them. `warm_up` is the seconds of what
-    comes first: the batch of the longest, or the whole epoch where it is to be compiled.
-    """
-    if way.keep_memory:
-        keep_freed_memory()
-    torch.manual_seed(0)
-    config = DistilBertConfig(
-        **SIZES[size],
-        n_layers=6,
-        attention_dropout=way.attention_dropout,
-        attn_implementation=way.attention,
-    )
-    model = CustomHeadDistilBert(config)
-    if way.by_length:  # as Trainer groups thousands; of a few dozen it would group nothing
-        lengths = sorted(lengths, reverse=True)
-    longest = sorted(lengths, reverse=True)[: BATCH[size]]
-    tokenizer = AutoTokenizer.from_pretrained(RELEASED, local_files_only=True)
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = on_one_gpu(
-            TrainingArguments(
-                output_dir=folder,
-                num_train_epochs=1,
-                per_device_train_batch_size=BATCH[size],
-                train_sampling_strategy="sequential",  # the lengths come in random order
-                bf16=way.bf16,
-                torch_compile=way.compile,
-                use_cpu=device().type == "cpu",
-                dataloader_pin_memory=device().type == "cuda",
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=True,
-                report_to="none",
-            )
-        )
-        warm_up, timed = (
-            Trainer(
-                model=model,
-                args=arguments,
-                train_dataset=random_reviews(counts),
-                data_collator=DataCollatorWithPadding(tokenizer, padding=way.padding),
-            )
-            for counts in (lengths if way.compile else longest, lengths)
-        )
-        for trainer in (warm_up, timed):
-            trainer.remove_callback(PrinterCallback)
-        return {"warm_up": seconds_of(warm_up.train), "seconds": seconds_of(timed.train)}
-
-
-def random_reviews(lengths: list[int]) -> Dataset:
-    """Seeded random tokens, as many for each review as `lengths` says, and labels in turn."""
-    draw = np.random.default_rng(0)
-    ids = [draw.integers(1000, VOCABULARY, length).tolist() for length in lengths]
-    labels = [row % 2 for row in range(len(ids))]
-    return Dataset.from_dict({"input_ids": ids, "labels": labels})

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.benchmark.measure import FOLDER, review_lengths
-from utils.markdown import markdown_table
+from utils.benchmark.measure import review_lengths
+from utils.formatting import markdown_table
+from utils.paths import BENCHMARK
 
+LOADED = {"naive": "naive route", "ours": "this service"}
+REFUSALS = ("429", "503")
+RECOVERY_CLIENTS = 8  # after the overload
 AIMS = {"22M": 12, "66M": 8, "predicting": 4}  # times the usual recipe, or the pipeline
 
 
@@ -44,7 +48,7 @@ def _where(result: dict) -> str:
 def summary() -> str:
     """Ours against the usual notebook's recipe and a bare pipeline, in three rows of Markdown."""
     training, inference = (
-        json.loads((FOLDER / f"{part}.json").read_text(encoding="utf-8"))
+        json.loads((BENCHMARK / f"{part}.json").read_text(encoding="utf-8"))
         for part in ("training", "inference")
     )
     compared = {f"training, {size} parameters": [next(iter(part["rows"].items())), ours(part)]
@@ -141,3 +145,44 @@ def _tried(result: dict) -> list[str]:
                           for key, share in most)  # fmt: skip
         lines += ["", f"Where the time of {name} goes: {found}."]
     return lines
+
+
+def load_table(result: dict) -> str:
+    """The clients' rows, then what overload and recovery showed, as Markdown."""
+    rows = []
+    for count in result["clients"]["ours"]:
+        for name, title in LOADED.items():
+            rows.append(_load_row(count, title, result["clients"][name][count]))
+    over, most = result["overload"], count
+    title = f"this service at {over['times_capacity']} times its capacity"
+    rows.append(_load_row(f"{over['arrivals_per_second']:.0f} a second", title, over))
+    rows.append(
+        _load_row(f"{RECOVERY_CLIENTS}", "this service, right after that", result["recovery"])
+    )
+    outcomes = ", ".join(f"{count:,} times {status}" for status, count in over["outcomes"].items())
+    first, last = over["memory_gib"]
+    versions = result["versions"]
+    head = ("clients", "service", "answers/s", "p50", "p95", "p99", "refused", "failed", "wrong")
+    return "\n".join([
+        markdown_table(head, rows),
+        "",
+        f"At {most} clients {result['throughput_ratio']:.1f} times the naive route's answers. "
+        f"Without HTTP the engine, with {most} texts waiting at all times, predicts "
+        f"{result['limits']['engine_per_second']:.1f} a second; sorted by length, all at once, it "
+        f"would be {result['limits']['at_once_per_second']:.1f}.",
+        "",
+        f"Overload for {over['seconds']:.0f} s: {outcomes}; the slowest answer took "
+        f"{over['slowest_ms'] / 1000:.1f} s (deadline: {result['deadline_seconds']:.0f} s); memory "
+        f"{first:.2f} GiB in its first ten seconds, {last:.2f} GiB in its last.",
+        "",
+        f"On {versions['processor']}, torch {versions['torch']}; this service in "
+        f"{versions['precision']}, the naive route in fp32.",
+    ])  # fmt: skip
+
+
+def _load_row(count: str, title: str, row: dict) -> list:
+    refused = sum(row["outcomes"].get(status, 0) for status in REFUSALS)
+    failed = sum(row["outcomes"].values()) - row["outcomes"].get("200", 0) - refused
+    times = [f"{row[key]:,.0f} ms" for key in ("p50_ms", "p95_ms", "p99_ms")]
+    return [count, title, f"{row['per_second']:.1f}", *times, f"{refused:,}", f"{failed:,}",
+            row["wrong"]]  # fmt: skip

@@ -1,20 +1,41 @@
 """Labelling many reviews on many machines: one and two workers measured, more computed."""
 
+import multiprocessing
+import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import torch
 
 from utils import InputError
-from utils.folders import Work, label_folder, on_ray
-from utils.inference import Classifier
-from utils.markdown import markdown_table
-from utils.scoring import label_file
+from utils.benchmark.inference import random_texts, time_runtime
+from utils.benchmark.measure import (
+    ROUNDS,
+    compare,
+    forward_gflop,
+    in_fresh_process,
+    profiled,
+    review_lengths,
+)
+from utils.benchmark.training import BATCH, train, trainings
+from utils.formatting import markdown_table
+from utils.hardware import versions
+from utils.inference.classifier import Classifier
+from utils.inference.files import label_file
+from utils.inference.folders import Work, label_folder, on_ray, start_ray
+from utils.inference.runtimes import ours
+from utils.paths import RELEASED
 from utils.text import tokenize
 
+FILES, ROWS = 20, 1000
+LENGTHS = (64, 128, 256, 512)  # tokens
+COUNTS = (250, 1000)  # reviews of IMDB's lengths
 MANY = 100_000_000  # reviews
 MACHINES = (1, 8, 64)
 
@@ -102,3 +123,92 @@ def table(result: dict) -> str:
         f"On {versions['processor']}, torch {versions['torch']}, in {versions['precision']}."
     )
     return "\n".join(lines)
+
+
+def growth() -> dict:
+    """Seconds of one epoch and of predicting: a review by its length, and by how many there are."""
+    way = list(trainings().values())[-1]
+    name = ours().name
+    few = 2 * BATCH["22M"]
+    lengths = {f"of {length}": [length] * few for length in LENGTHS}
+    lengths |= {f"IMDB {count}": review_lengths(count) for count in COUNTS}
+    cases = {}
+    for kind, these in lengths.items():
+        cases["training", kind] = partial(train, "22M", way, these)
+        texts = random_texts(these)
+        cases["predicting", kind] = partial(time_runtime, name, RELEASED, texts, texts[:4])
+    rounds = compare(cases, ROUNDS["growth"])
+    seconds = {
+        case: float(np.median([_best(f["seconds"]) for f in found]))
+        for case, found in rounds.items()
+    }
+    gflop = forward_gflop("22M", lengths[f"IMDB {COUNTS[-1]}"]) / COUNTS[-1]
+    parts = {"training": 3 * gflop, "predicting": gflop}
+    return {
+        "seconds_a_review": {
+            part: {str(length): seconds[part, f"of {length}"] / few for length in LENGTHS}
+            for part in parts
+        },
+        "seconds_of_imdb": {
+            part: {str(count): seconds[part, f"IMDB {count}"] for count in COUNTS} for part in parts
+        },
+        "gflop_of_imdb_lengths": parts,
+    }
+
+
+def _best(seconds: float | dict[int, float]) -> float:
+    return min(seconds.values()) if isinstance(seconds, dict) else seconds
+
+
+def tried() -> dict:
+    """torch.compile, which is not taken, with what compiling costs; and where the time goes."""
+    name = ours().name
+    way = list(trainings().values())[-1]
+    lengths = review_lengths(2 * BATCH["22M"])
+    texts = random_texts(lengths)
+    cases = {
+        "training": partial(train, "22M", way, lengths),
+        "training, compiled": partial(train, "22M", replace(way, compile=True), lengths),
+        "predicting": partial(time_runtime, name, RELEASED, texts, texts[:8]),
+        "predicting, compiled": partial(time_runtime, "ours, compiled", RELEASED, texts, texts[:8]),
+    }
+    rows = {}
+    for case, found in compare(cases, ROUNDS["tried"]).items():
+        seconds = float(np.median([_best(f["seconds"]) for f in found]))
+        rows[case] = {
+            "reviews_per_second": len(lengths) / seconds,
+            "warm_up_seconds": float(np.median([f["warm_up"] for f in found])),
+        }
+    profiles = {
+        name: in_fresh_process(partial(profiled, cases[name]))["shares"]
+        for name in ("training", "predicting")
+    }
+    return {"reviews": len(lengths), "rows": rows, "profiles": profiles}
+
+
+def measure_workers() -> dict:
+    """Seconds in which one and two workers label a folder, and what it consists of."""
+    texts = random_texts(review_lengths(FILES * ROWS))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "reviews"
+        write_files(source, texts, FILES)
+        # In a process of its own, whose number of threads is its own.
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            files = source / "000.parquet", folder / "one.parquet"
+            stages = pool.apply(seconds_of_stages, (RELEASED, *files))
+        start_ray()
+        by_workers = {}
+        for actors in (1, 2):
+            target = folder / f"by-{actors}"
+            by_workers[str(actors)] = label_by(actors, RELEASED, source, target)
+            print(f"{actors}: {by_workers[str(actors)]['all']:.0f} s", flush=True)
+        size = sum(file.stat().st_size for file in source.glob("*.parquet"))
+    return {
+        "reviews": FILES * ROWS,
+        "files": FILES,
+        "bytes_a_review": size / FILES / ROWS,
+        "stages": stages,
+        "by_workers": by_workers,
+        "versions": versions(),
+    }

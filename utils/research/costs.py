@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.research.steps import MLM, STEPS
-from utils.research.tables import FOLDER, pretrained, read, results_of
+from utils.paths import RESEARCH
+from utils.research.experiments import MLM, STEPS
+from utils.research.tables import pretrained, read, results_of
 
 
-def minutes_of(step: str, dataset: str, run: str, folder: Path = FOLDER) -> float | None:
+def minutes_of(step: str, dataset: str, run: str, folder: Path = RESEARCH) -> float | None:
     """Minutes of a model of the step, with all that it builds on; None where some is not known."""
     costs = _costs(step, dataset, run, folder)
     return None if None in costs.values() else float(sum(costs.values()))

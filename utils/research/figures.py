@@ -3,9 +3,9 @@
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from utils.figures import GREY, OURS, PERCENT, points
+from utils.plotting import GREY, OURS, PERCENT, points
+from utils.research.experiments import STEPS
 from utils.research.ladder import BASELINE_RUNG, TEACHERS_RUNG, TITLES, points_gained, worth
-from utils.research.steps import STEPS
 from utils.settings import Settings
 
 

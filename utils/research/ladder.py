@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.evaluation import said, share
+from utils.evaluation.metrics import share
+from utils.formatting import said
+from utils.paths import RESEARCH
 from utils.research.costs import minutes_of
-from utils.research.steps import FIRST_REVIEWS, STEPS, TFIDF, describe, recipe_of
-from utils.research.tables import FOLDER, results_of
+from utils.research.experiments import FIRST_REVIEWS, STEPS, TFIDF, describe, recipe_of
+from utils.research.tables import results_of
 from utils.settings import Settings
 
 BASELINE_RUNG = "the baseline"
@@ -56,7 +58,7 @@ REFERENCES = {
 }
 
 
-def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = FOLDER) -> list[dict]:
+def ladder(dataset: str = "imdb", backbone: str = "minilm", folder: Path = RESEARCH) -> list[dict]:
     """One row a step that has results: what it changes, its validation, its test, its minutes.
 
     The baseline is the first, where it was scored. `plain` is described whole, and the others,
@@ -113,7 +115,7 @@ def _baseline(run: str, folder: Path) -> list[dict]:
 
 
 def learning_curve(
-    steps: tuple[str, ...] = CURVE, run: str = "imdb-minilm", folder: Path = FOLDER
+    steps: tuple[str, ...] = CURVE, run: str = "imdb-minilm", folder: Path = RESEARCH
 ) -> dict[str, list[dict]]:
     """Test accuracy of TF-IDF and of some steps with each label budget that was scored."""
     found = {}

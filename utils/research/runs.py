@@ -9,17 +9,18 @@ import pandas as pd
 import torch
 
 from utils import InputError
-from utils.backbone import Backbone, load_backbone
-from utils.data import Reviews, load_reviews
-from utils.inference import Classifier
-from utils.recipe import Recipe
-from utils.research.adapt import pretraining_fingerprint
-from utils.research.steps import MLM, MLM_SEED, STEPS, Step, describe, is_of, result_name
-from utils.research.teaching import learnt_from, with_soft_labels
-from utils.research.unlabelled import hash_of, load_unlabelled
+from utils.data.reviews import Reviews, load_reviews
+from utils.data.unlabelled import hash_of, load_unlabelled
+from utils.inference.classifier import Classifier
+from utils.modeling.backbones import Backbone, load_backbone
+from utils.paths import resolve_path
+from utils.research.distillation import learnt_from, with_soft_labels
+from utils.research.experiments import MLM, MLM_SEED, STEPS, Step, describe, is_of, result_name
+from utils.research.pretraining import pretraining_fingerprint
 from utils.results import Run
-from utils.settings import Settings, resolve_path
-from utils.training import load_trained
+from utils.settings import Settings
+from utils.training.fine_tune import load_trained
+from utils.training.recipe import Recipe
 
 
 class Research:

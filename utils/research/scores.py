@@ -4,12 +4,13 @@ import hashlib
 
 import numpy as np
 
-from utils.agreement import measure
-from utils.baseline import choose_baseline
-from utils.calibration import calibrate
-from utils.data import Reviews
-from utils.evaluation import evaluate, predict_test, report, rounded
-from utils.inference import Classifier
+from utils.data.reviews import Reviews
+from utils.evaluation.calibration import calibrate
+from utils.evaluation.metrics import report
+from utils.evaluation.predictions import evaluate, predict_test, rounded
+from utils.export.parity import measure
+from utils.inference.classifier import Classifier
+from utils.modeling.baseline import choose_baseline
 from utils.results import Run
 
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ttest_rel
 
-from utils.evaluation import said
-from utils.markdown import markdown_table
-from utils.research.steps import STEPS, is_of, recipe_of
-from utils.research.tables import FOLDER, read, results_of
+from utils.formatting import markdown_table, said
+from utils.paths import RESEARCH
+from utils.research.experiments import STEPS, is_of, recipe_of
+from utils.research.tables import read, results_of
 
 HEAD = ("step", "seed", "answers as its teachers do", "divergence, nats",
         "farther than the nearest by")  # fmt: skip
 
 
-def students(run: str = "imdb-minilm", folder: Path = FOLDER) -> str:
+def students(run: str = "imdb-minilm", folder: Path = RESEARCH) -> str:
     """One row a student, on the reviews without labels that none learnt from.
 
     Of the students of the same answers the nearest to the teacher is last; how much farther the
@@ -37,7 +37,7 @@ def farther(step: str, other: str, on_gpu: bool = False, run: str = "imdb-minilm
 
     As text, with the paired 95% interval of Student's t. The other one was trained on the CPU.
     """
-    gpu = FOLDER / "gpu" / f"{step}.json"
+    gpu = RESEARCH / "gpu" / f"{step}.json"
     pairs = [read(gpu)] if on_gpu else results_of(step, run, "seed42")
     pairs += results_of(other, run, "seed42")
     own, others = (np.array(found["against_teachers"]["divergences"]) for found in pairs)
@@ -45,7 +45,7 @@ def farther(step: str, other: str, on_gpu: bool = False, run: str = "imdb-minilm
     return f"{names}: {_less(own, others, '+.4f')}"
 
 
-def tried_on_gpu(folder: Path = FOLDER / "gpu") -> str:
+def tried_on_gpu(folder: Path = RESEARCH / "gpu") -> str:
     """The same of the steps that were tried on a GPU."""
     rows = []
     for step in STEPS:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.evaluation import paired_interval, said, share
-from utils.markdown import markdown_table
-from utils.research.steps import (
+from utils.evaluation.metrics import paired_interval, share
+from utils.formatting import markdown_table, said
+from utils.paths import RESEARCH as FOLDER
+from utils.paths import ROOT
+from utils.research.experiments import (
     MLM,
     MLM_SEED,
     STEPS,
@@ -22,9 +24,7 @@ from utils.research.steps import (
     result_name,
 )
 from utils.results import Run
-from utils.settings import ROOT, Settings
-
-FOLDER = ROOT / "artifacts" / "research"
+from utils.settings import Settings
 
 
 def read(path: Path) -> dict:

@@ -1,5 +1,1 @@
-"""The web service, each module after those it imports.
-
-`schemas`, `metrics` -> `engine` (computes) -> `guard`, `api` (answers) -> `server` (listens) ->
-`process`, `load`, `report` (start it, burden it, and say what that showed).
-"""
+"""The HTTP service: routes, batches, and the server in front of them."""

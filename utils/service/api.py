@@ -16,11 +16,12 @@ from apiflask import APIFlask, HTTPError
 from flask import Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from utils.attribution import FEW_STEPS, explain_in_parts
+from utils.evaluation.attribution import FEW_STEPS, explain_in_parts
+from utils.files import each_once
 from utils.hardware import precision
-from utils.results import each_once
-from utils.service.engine import DeadlinePassed, Engine, Unavailable
-from utils.service.guard import MAX_BODY, QuietFlask, guard, key_check
+from utils.paths import ROOT
+from utils.service.batching import DeadlinePassed, Engine, Unavailable
+from utils.service.middleware import MAX_BODY, QuietFlask, guard, key_check
 from utils.service.schemas import (
     MAX_CHARACTERS,
     MAX_ITEMS,
@@ -31,7 +32,6 @@ from utils.service.schemas import (
     PredictIn,
     PredictOut,
 )
-from utils.settings import ROOT
 from utils.text import MAX_TOKENS, Tokens, is_empty, tokenize
 
 PAGE = Path(__file__).parent / "static"

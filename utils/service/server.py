@@ -22,8 +22,8 @@ except ImportError:  # on Windows
 
 from utils import InputError
 from utils.service.api import MAX_REQUESTS
-from utils.service.engine import Engine
-from utils.service.guard import HEADERS, MAX_BODY, TOO_LARGE
+from utils.service.batching import Engine
+from utils.service.middleware import HEADERS, MAX_BODY, TOO_LARGE
 
 THREADS = MAX_REQUESTS + 8  # each only waits for the engine; the eight answer what is refused
 RECEIVE_SECONDS = 30  # for a request to arrive whole, and for a connection to be idle

@@ -1,0 +1,784 @@
+"""The originals' pickled models: read without running them, written as a safe folder."""
+
+import subprocess
+import sys
+import tarfile
+import time
+import tracemalloc
+import zipfile
+from copy import deepcopy
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import load_script, run_script
+from safetensors.torch import save_file
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForMultipleChoice,
+    DistilBertForQuestionAnswering,
+    DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
+    DistilBertModel,
+)
+
+from utils import InputError
+from utils.export.folder import write_model
+from utils.export.parity import in_fp32
+from utils.files import sha256
+from utils.inference.classifier import Classifier
+from utils.manifest import check_manifest
+from utils.modeling.backbones import load_backbone
+from utils.modeling.legacy import Legacy, legacy_model, read_legacy
+from utils.modeling.model import unfold_head
+from utils.modeling.pickles import Storage, _tensor
+from utils.paths import ROOT
+from utils.service.api import create_app
+from utils.service.batching import Engine
+from utils.service.metrics import Metrics
+
+IDS = torch.tensor([[2, 9, 12, 20, 25, 3]])
+CONFIG = DistilBertConfig(vocab_size=37, dim=64, hidden_dim=96, n_layers=2, n_heads=4)
+
+
+class Original(nn.Module):
+    """A model class such as people pickle: a backbone, a dropout and a linear layer."""
+
+    def __init__(self, config=CONFIG):
+        super().__init__()
+        self.model = DistilBertModel(config)
+        self.dropouts = nn.Dropout(0.1)
+        self.classifier = nn.Linear(config.dim, 2)
+
+    def forward(self, ids):
+        return self.classifier(self.model(ids).last_hidden_state[:, 0])
+
+
+@pytest.fixture
+def original():
+    torch.manual_seed(0)
+    return Original().eval()
+
+
+@pytest.fixture
+def pickled(original, tmp_path, monkeypatch) -> Path:
+    """The whole model in a file, of a class that is then gone."""
+    path = tmp_path / "finetuned_bert_model"
+    torch.save(original, path)
+    monkeypatch.delattr(sys.modules[Original.__module__], "Original")
+    with pytest.raises(AttributeError):
+        torch.load(path, weights_only=False)
+    return path
+
+
+def logits(model, ids=IDS):
+    with torch.no_grad():
+        return getattr(model(ids), "logits", None)
+
+
+def convert(path: Path, **options):
+    """The stock model of a file or folder, without the notes."""
+    return legacy_model(read_legacy(path), **options)[0]
+
+
+def saved(value, path: Path, **options) -> Path:
+    torch.save(value, path, **options)
+    return path
+
+
+def test_a_whole_pickled_model_whose_class_is_gone_gives_the_same_logits(original, pickled):
+    with torch.no_grad():
+        expected = original(IDS)
+    model = convert(pickled)
+    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
+    assert model.config.n_heads == 4  # from the pickled configuration; 64 / 64 would be 1
+    assert model.config.id2label == {0: "NEGATIVE", 1: "POSITIVE"}
+    assert torch.equal(unfold_head(model).head.weight, original.classifier.weight)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "bert.", "distilbert.", "module.model."])
+def test_a_state_dict_by_any_of_the_originals_names(original, tmp_path, prefix):
+    names = {
+        (f"{prefix}{name.removeprefix('model.')}" if name.startswith("model.") else name): tensor
+        for name, tensor in original.state_dict().items()
+    }
+    torch.save(names, tmp_path / "weights.bin")
+    with torch.no_grad():
+        expected = original(IDS)
+    with pytest.raises(InputError, match="how many attention heads its 64 dimensions have"):
+        convert(tmp_path / "weights.bin")
+    model = convert(tmp_path / "weights.bin", heads=4)
+    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="5 attention heads do not divide 64"):
+        convert(tmp_path / "weights.bin", heads=5)
+
+
+def test_the_stock_class_of_two_layers_keeps_its_head(tmp_path):
+    stock = DistilBertForSequenceClassification(CONFIG).eval()
+    torch.save(stock, tmp_path / "model.pt")
+    model = convert(tmp_path / "model.pt")
+    assert torch.allclose(logits(model), logits(stock), rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match="not a folded linear layer"):
+        unfold_head(model)
+
+
+class Payload:
+    """Runs a command when it is unpickled the usual way."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_a_malicious_pickle_does_not_run(original, tmp_path):
+    ran = tmp_path / "ran"
+    original.payload = Payload(ran)
+    torch.save(original, tmp_path / "model.pt")
+    torch.save({"payload": Payload(ran), **original.state_dict()}, tmp_path / "state.pt")
+    for name in ("model.pt", "state.pt"):
+        assert "classifier.weight" in read_legacy(tmp_path / name).tensors
+        assert not ran.exists()
+    torch.load(tmp_path / "state.pt", weights_only=False)
+    assert ran.exists()  # so the payload is a real one
+
+
+def test_a_file_cannot_change_the_functions_it_is_given(tmp_path):
+    """BUILD sets attributes on any object, a function too: ours must stay as they are."""
+    rebuild = torch._utils._rebuild_tensor_v2
+    before = dict(vars(rebuild))
+    # GLOBAL, then the state (None, {"spoilt": 1}), which BUILD sets on it
+    code = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(N}X\x06\x00\x00\x00spoiltK\x01stb."
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", code)
+        archive.writestr("archive/version", "3\n")
+    with pytest.raises(InputError, match="sets the state of a function"):
+        read_legacy(tmp_path / "model.pt")
+    assert vars(rebuild) == before
+
+
+def test_torchscript_is_never_loaded_however_the_archive_hides_it(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), path)
+    with pytest.raises(InputError, match="is TorchScript, not weights"):
+        read_legacy(path)
+    # a directory that only Python's reader takes, which looks at the end of the file first
+    with zipfile.ZipFile(tmp_path / "harmless.zip", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        archive.writestr("archive/version", "3\n")
+    harmless = (tmp_path / "harmless.zip").read_bytes()
+    path.write_bytes(path.read_bytes() + harmless)
+    with pytest.raises(InputError):
+        read_legacy(path)
+
+
+def test_an_old_tar_is_refused_and_nothing_is_extracted(tmp_path):
+    for name in ("storages", "tensors", "pickle"):
+        (tmp_path / name).write_bytes(b"x")
+    path = tmp_path / "model.pt"
+    with tarfile.open(path, "w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            archive.add(tmp_path / name, name)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+    with pytest.raises(InputError, match=r"no file that torch\.save"):
+        read_legacy(path)
+
+
+def test_a_small_file_cannot_ask_for_endless_memory(tmp_path):
+    nested = {}
+    for _ in range(40):
+        nested = {"a": nested, "b": nested}
+    torch.save(nested, tmp_path / "nested.pt")
+    with pytest.raises(InputError, match="without end"):
+        read_legacy(tmp_path / "nested.pt")
+    torch.save({"huge": torch.zeros(1).expand(2**31, 768)}, tmp_path / "huge.pt")
+    with pytest.raises(InputError, match="huge is larger than the whole file"):
+        read_legacy(tmp_path / "huge.pt")
+
+
+def test_shapes_that_are_no_models_are_refused(original, tmp_path):
+    weights = original.state_dict()
+    for name, why in (
+        ("model.embeddings.word_embeddings.weight", "not the shapes"),
+        ("model.transformer.layer.0.ffn.lin2.bias", r"lin2.bias is missing and should be \[64\]"),
+        ("classifier.bias", r"classifier.bias \(\[\]\) is no part of a head"),
+    ):
+        changed = saved({**weights, name: torch.tensor(1.0)}, tmp_path / "model.pt")
+        if name.endswith("lin2.bias"):
+            changed = saved({k: v for k, v in weights.items() if k != name}, changed)
+        with pytest.raises(InputError, match=why):
+            convert(changed, heads=4)
+
+
+def test_a_truncated_file_is_refused(pickled):
+    data = pickled.read_bytes()
+    pickled.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"cut short: download it again"):
+        read_legacy(pickled)
+
+
+def test_a_pointer_instead_of_weights_is_refused(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 268\n"
+    (tmp_path / "model").write_text(pointer.ljust(1024))
+    with pytest.raises(InputError, match="Git LFS pointer"):
+        read_legacy(tmp_path / "model")
+    (tmp_path / "page").write_text("<html>Google Drive can't scan this file</html>")
+    with pytest.raises(InputError, match=r"no file that torch.save"):
+        read_legacy(tmp_path / "page")
+
+
+def test_other_contents_are_refused(tmp_path):
+    bert = BertForSequenceClassification(
+        BertConfig(vocab_size=37, hidden_size=64, num_hidden_layers=1, num_attention_heads=1,
+                   intermediate_size=96)
+    )  # fmt: skip
+    for value, why in (
+        (bert.state_dict(), "not the weights of a DistilBERT classifier"),
+        (DistilBertModel(CONFIG), "not the weights of a DistilBERT classifier"),
+        (DistilBertForSequenceClassification(CONFIG.__class__(**{**CONFIG.to_dict(),
+         "num_labels": 5})), "The head has 5 classes"),
+    ):  # fmt: skip
+        torch.save(value, tmp_path / "model.pt")
+        with pytest.raises(InputError, match=why):
+            convert(tmp_path / "model.pt")
+    torch.save({"a": 1}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="holds no tensors"):
+        read_legacy(tmp_path / "model.pt")
+
+
+def test_weights_with_a_layer_too_few_are_refused(original, tmp_path):
+    weights = original.state_dict()
+    weights.pop("model.transformer.layer.1.ffn.lin1.weight")
+    torch.save(weights, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"do not fit a DistilBERT of 2 layers"):
+        convert(tmp_path / "model.pt", heads=4)
+
+
+def test_the_script_writes_the_safe_folder(pickled, original, tiny_bert, tmp_path):
+    tokenizer = load_backbone(str(tiny_bert)).tokenizer
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    command = [sys.executable, ROOT / "scripts" / "convert-legacy.py", pickled]
+    command += ["--tokenizer", tmp_path / "tokenizer", "--output", tmp_path / "model"]
+    out = subprocess.run(command, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    classifier = Classifier.from_folder(tmp_path / "model")
+    ids = torch.tensor([tokenizer("great film")["input_ids"]])
+    with torch.no_grad():
+        expected = original(ids).softmax(-1)[0, 1].item()
+    assert np.allclose(in_fp32(classifier).probabilities(["great film"]), expected, atol=1e-6)
+
+
+def test_the_service_says_what_a_converted_model_is(pickled, tiny_bert, tmp_path):
+    tokenizer = load_backbone(str(tiny_bert)).tokenizer
+    about = {"converted_from": {"file": pickled.name, "sha256": sha256(pickled)}}
+    folder = write_model(convert(pickled), tokenizer, "", about, tmp_path / "model")
+    engine = Engine(Classifier.from_folder(folder), Metrics())
+    info = create_app(engine, check_manifest(folder)).test_client().get("/info").json
+    assert info["model"] == "finetuned_bert_model"
+    assert info["trained_on"] is None
+
+
+def test_a_model_of_fewer_tokens_than_reviews_have_is_refused():
+    short = DistilBertConfig(**CONFIG.to_diff_dict() | {"max_position_embeddings": 128})
+    with pytest.raises(InputError, match="reads 128 tokens at most: one that reads 512 is needed"):
+        legacy_model(Legacy(Original(short).state_dict(), {"n_heads": 4}, {}))
+
+
+def test_a_tokenizer_of_another_vocabulary_is_refused(pickled, tmp_path):
+    load_backbone("minilm").tokenizer.save_pretrained(tmp_path / "tokenizer")
+    command = [sys.executable, ROOT / "scripts" / "convert-legacy.py", pickled]
+    command += ["--tokenizer", tmp_path / "tokenizer", "--output", tmp_path / "model"]
+    out = subprocess.run(command, capture_output=True, text=True)
+    assert out.returncode == 1
+    assert "30,522 words and the model 37" in out.stderr
+    assert not (tmp_path / "model").exists()
+
+
+class WithHead(nn.Module):
+    """An encoder of any attribute's name, and a head after it."""
+
+    def __init__(self, encoder, **head):
+        super().__init__()
+        self.l1 = encoder
+        for name, module in head.items():
+            setattr(self, name, module)
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(1)
+    return DistilBertModel(deepcopy(CONFIG)).eval()
+
+
+def cls(encoder):
+    with torch.no_grad():
+        return encoder(IDS).last_hidden_state[:, 0]
+
+
+def two(width: int = 64) -> list[nn.Module]:
+    return [nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 2)]
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("head", [
+    lambda: nn.Sequential(nn.Dropout(0.1), nn.Linear(64, 2, bias=False), nn.Softmax(-1)),
+    lambda: nn.Sequential(*two(), nn.LogSoftmax(-1)),
+    lambda: nn.Sequential(*two(8)),
+])  # fmt: skip
+def test_heads_that_are_known_give_the_same_probabilities(encoder, tmp_path, head, protocol):
+    whole = WithHead(encoder, out=head(), loss_fn=nn.CrossEntropyLoss(torch.tensor([1.0, 2.0])))
+    path = saved(whole.eval(), tmp_path / "model.pt", pickle_protocol=protocol)
+    with torch.no_grad():
+        expected = whole.out(cls(encoder)).softmax(-1)
+        if isinstance(whole.out[-1], nn.Softmax | nn.LogSoftmax):
+            expected = whole.out(cls(encoder))
+            expected = expected.exp() if isinstance(whole.out[-1], nn.LogSoftmax) else expected
+    model = convert(path)
+    assert torch.allclose(logits(model).softmax(-1), expected, rtol=0, atol=1e-6)
+    assert model.config.n_heads == 4
+
+
+@pytest.mark.parametrize(("head", "why"), [
+    (nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 2)), "out.1 is a Tanh"),
+    (nn.Sequential(nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 2)), "out.1 is a GELU"),
+    (nn.Sequential(nn.Linear(64, 2), nn.Sigmoid()), "out.1 is a Sigmoid"),
+    (nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 2)), r"out.0.weight \(LayerNorm with eps"),
+    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 2)), "The head has 3 layers"),
+    (nn.Sequential(nn.ReLU(), nn.Linear(64, 2)), "has the modules ReLU, Linear"),
+    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2)), r"are out.0, out.1 in this order"),
+    (nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 2), nn.ReLU()), "are out.0, out.1, ReLU"),
+    (nn.Sequential(nn.Sequential(nn.Softmax(-1)), nn.Linear(64, 2)), r"are Softmax, out.1 in this"),
+    (nn.Sequential(nn.Sequential(nn.Linear(64, 8)), nn.Sequential(nn.Linear(8, 2), nn.ReLU())),
+     r"are out.0.0, out.1.0, ReLU in this order"),
+    (nn.Sequential(nn.Linear(64, 2), nn.Softmax(0)), "out.1 is a Softmax with dim 0"),
+    (nn.Sequential(nn.LSTM(64, 8), nn.Linear(8, 2)), r"out.0.weight_ih_l0 \(LSTM\) is no part"),
+    (nn.Sequential(nn.Linear(64, 65), nn.ReLU(), nn.Linear(65, 2)), "65 units, of 64 at most"),
+])  # fmt: skip
+def test_other_heads_are_refused_by_name(encoder, tmp_path, head, why):
+    with pytest.raises(InputError, match=why):
+        convert(saved(WithHead(encoder, out=head), tmp_path / "model.pt"))
+
+
+def of_another_activation(encoder):
+    encoder.transformer.layer[1].ffn.activation = nn.Tanh()
+
+
+def of_another_norm(encoder):
+    encoder.embeddings.LayerNorm.eps = 1.0
+
+
+def with_a_hook(encoder):
+    encoder.transformer.layer[0].register_forward_hook(print)
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    (of_another_activation, r"its l1.transformer.layer.1.ffn.activation is a Tanh"),
+    (of_another_norm, r"its l1.embeddings.LayerNorm is a LayerNorm with eps 1.0"),
+    (with_a_hook, r"layer.0 is a TransformerBlock with _forward_hooks"),
+])  # fmt: skip
+def test_an_encoder_that_was_changed_is_refused(encoder, tmp_path, change, why):
+    change(encoder)
+    with pytest.raises(InputError, match=f"The encoder was changed: .*{why}"):
+        convert(saved(WithHead(encoder, out=nn.Linear(64, 2)), tmp_path / "model.pt"))
+
+
+@pytest.mark.parametrize("kind", [
+    DistilBertForTokenClassification, DistilBertForQuestionAnswering, DistilBertForMultipleChoice
+])  # fmt: skip
+def test_models_for_other_tasks_are_refused_by_name(tiny_bert, tmp_path, kind):
+    model = kind(CONFIG)
+    model.save_pretrained(tmp_path / "folder")
+    for path in (saved(model, tmp_path / "model.pt"), tmp_path / "folder"):
+        with pytest.raises(InputError, match=f"This is a {kind.__name__}, which does not label"):
+            convert(path)
+
+
+def test_a_compiled_model_is_the_one_that_was_compiled(original, tmp_path):
+    with torch.no_grad():
+        expected = original(IDS)
+    compiled = torch.compile(original)
+    found = logits(convert(saved(compiled, tmp_path / "m.pt")))
+    assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+    original.model = torch.compile(original.model)
+    found = logits(convert(saved(original, tmp_path / "m.pt")))
+    assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "names", [("n_heads", "activation"), ("num_attention_heads", "hidden_act")]
+)
+def test_a_configuration_beside_a_state_dict_counts_by_either_names(tmp_path, names):
+    original = Original(DistilBertConfig(**{**CONFIG.to_dict(), "activation": "relu"})).eval()
+    said = dict(zip(names, (4, "relu"), strict=True))
+    path = saved({"model": original.state_dict(), "config": said}, tmp_path / "m.pt")
+    model, notes = legacy_model(read_legacy(path))
+    with torch.no_grad():
+        assert torch.allclose(logits(model), original(IDS), rtol=0, atol=1e-5)
+    assert not any("The encoder is taken" in note for note in notes)
+    path = saved(original.state_dict(), tmp_path / "m.pt")
+    notes = legacy_model(read_legacy(path), heads=4)[1]
+    assert "gelu as its activation: the file does not say" in notes[0]
+
+
+def test_what_the_file_does_not_say_is_a_note(encoder, tmp_path):
+    whole = WithHead(encoder, first=nn.Linear(64, 64), last=nn.Linear(64, 2))
+    notes = " ".join(legacy_model(read_legacy(saved(whole, tmp_path / "model.pt")))[1])
+    assert "ReLU is taken" in notes
+    assert "[CLS]" in notes
+    assert "Class 0 is taken for NEGATIVE" in notes
+    stock = DistilBertForSequenceClassification(deepcopy(CONFIG))
+    stock.config.id2label = {0: "neg", 1: "pos"}
+    assert legacy_model(read_legacy(saved(stock, tmp_path / "model.pt")))[1] == []
+    stock.pre_classifier = nn.Identity()
+    with pytest.raises(InputError, match="of which a part was changed"):
+        convert(saved(stock, tmp_path / "model.pt"))
+
+
+def test_parameters_with_attributes_in_python_are_read(tmp_path):
+    """As those of every model that from_pretrained made."""
+    stock = DistilBertForSequenceClassification(CONFIG).eval()
+    for parameter in stock.parameters():
+        parameter._is_hf_initialized = True
+    model = convert(saved(stock, tmp_path / "model.pt"))
+    assert torch.equal(logits(model), logits(stock))
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda weights: {"epoch": 3, "model_state_dict": weights, "loss": 0.3},
+    lambda weights: {f"_orig_mod.{name}": value for name, value in weights.items()},
+    lambda weights: {f"module.{name}": value for name, value in weights.items()},
+    lambda weights: {f"net.{name.replace('distilbert', 'l1')}": value
+                     for name, value in weights.items()},
+])  # fmt: skip
+def test_checkpoints_and_wrapped_models_are_unwrapped(tmp_path, wrap):
+    stock = DistilBertForSequenceClassification(CONFIG).eval()
+    optimiser = torch.optim.AdamW(stock.parameters())
+    stock(IDS, labels=torch.tensor([1])).loss.backward()
+    optimiser.step()
+    wrapped = wrap(stock.state_dict())
+    if "epoch" in wrapped:
+        wrapped["optimizer_state_dict"] = optimiser.state_dict()
+    model = convert(saved(wrapped, tmp_path / "model.pt"), heads=4)
+    assert torch.equal(logits(model), logits(stock))
+
+
+def test_two_models_in_a_file_are_both_named(original, tmp_path):
+    weights = original.state_dict()
+    path = saved({"model": weights, "ema": weights}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="holds two models, model and ema"):
+        read_legacy(path)
+    twice = {f"{name}.{key}": value for name in ("a", "b") for key, value in weights.items()}
+    with pytest.raises(InputError, match=r"two encoders, a.model. and b.model."):
+        convert(saved(twice, path))
+
+
+def test_one_output_becomes_two(encoder, tmp_path):
+    path, out = tmp_path / "model.pt", nn.Linear(64, 1)
+    model, notes = legacy_model(read_legacy(saved(WithHead(encoder, out=out), path)))
+    with torch.no_grad():
+        expected = out(cls(encoder)).sigmoid()[:, 0]
+    assert torch.allclose(logits(model).softmax(-1)[:, 1], expected, rtol=0, atol=1e-6)
+    assert "The one output is taken for POSITIVE's" in " ".join(notes)
+    negative = convert(path, labels=["positive", "negative"])
+    assert torch.allclose(logits(negative).softmax(-1)[:, 0], expected, rtol=0, atol=1e-6)
+    encoder.config.problem_type = "regression"
+    with pytest.raises(InputError, match="trained for regression"):
+        convert(saved(WithHead(encoder, out=out), path))
+
+
+@pytest.mark.parametrize(("names", "labels", "flipped"), [
+    ({0: "positive", 1: "negative"}, None, True),
+    ({0: "Neg", 1: "POS"}, None, False),
+    ({0: "LABEL_0", 1: "LABEL_1"}, ["positive", "negative"], True),
+    ({0: "good", 1: "bad"}, ["pos", "neg"], True),
+    ({0: "good", 1: "bad"}, None, "are called good, bad: say the names .* --labels"),
+    ({0: "positive", 1: "negative"}, ["negative", "positive"], "--labels contradicts"),
+    ({0: "negative", 1: "positive"}, ["good", "bad"], "one negative and one positive name"),
+])  # fmt: skip
+def test_class_names_decide_which_class_is_positive(tmp_path, names, labels, flipped):
+    config = DistilBertConfig(**CONFIG.to_diff_dict() | {"id2label": names})
+    stock = DistilBertForSequenceClassification(config).eval()
+    path = saved(stock, tmp_path / "model.pt")
+    if isinstance(flipped, str):
+        with pytest.raises(InputError, match=flipped):
+            convert(path, labels=labels)
+        return
+    model = convert(path, labels=labels)
+    expected = logits(stock).flip(-1) if flipped else logits(stock)
+    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-6)
+    assert model.config.id2label == {0: "NEGATIVE", 1: "POSITIVE"}
+
+
+SAID = {"id2label": {0: "positive", 1: "negative"}}
+
+
+class Holder:
+    """An object of a class that the reader does not know."""
+
+    def __init__(self, **values):
+        self.__dict__.update(values)
+
+
+@pytest.mark.parametrize("where", [
+    "beside", "in a config", "an attribute", "classes", "label2id", "class_to_idx"
+])  # fmt: skip
+def test_class_names_are_found_wherever_the_file_has_them(original, tmp_path, where):
+    weights = original.state_dict()
+    value = {
+        "beside": {"model_state_dict": weights, **SAID},
+        "in a config": {"model_state_dict": weights, "config": Holder(**SAID, n_heads=4)},
+        "classes": {"state_dict": weights, "classes": ["pos", "neg"]},
+        "class_to_idx": {"state_dict": weights, "class_to_idx": {"pos": 0, "neg": 1}},
+        "label2id": {"state_dict": weights, "label2id": {"Positive": 0, "Negative": 1}},
+    }.get(where)
+    if where == "an attribute":
+        original.id2label = SAID["id2label"]
+        value = original
+    with torch.no_grad():
+        expected = original(IDS).flip(1)
+    model, notes = legacy_model(read_legacy(saved(value, tmp_path / "m.pt")), heads=4)
+    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
+    assert not any("the file does not say. If not" in note for note in notes)
+
+
+def test_class_names_that_are_not_read_have_to_be_said(original, tmp_path):
+    value = {"state_dict": original.state_dict(), "classes": np.array(["pos", "neg"])}
+    path = saved(value, tmp_path / "m.pt")
+    with pytest.raises(InputError, match="which is not read: say the names of class 0"):
+        convert(path, heads=4)
+    assert convert(path, heads=4, labels=["pos", "neg"])
+
+
+def test_names_that_contradict_each_other_are_refused(original, tmp_path):
+    value = {"model_state_dict": original.state_dict(), **SAID,
+             "label2id": {"negative": 0, "positive": 1}}  # fmt: skip
+    path = saved(value, tmp_path / "m.pt")
+    with pytest.raises(InputError, match="negative, positive and positive, negative: say"):
+        convert(path, heads=4)
+    assert convert(path, heads=4, labels=["negative", "positive"])
+
+
+def test_the_encoders_configuration_counts_whatever_else_is_called_config(original, tmp_path):
+    original.config = Holder(hidden=64, activation="relu")
+    path = saved(original, tmp_path / "m.pt")
+    with torch.no_grad():
+        expected = original(IDS)
+    assert torch.allclose(logits(convert(path)), expected, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="--heads 2 contradicts the file, which says 4"):
+        convert(path, heads=2)
+
+
+class TwoParts(nn.Module):
+    """A head of two layers in parts of its own."""
+
+    def __init__(self, encoder, first, last):
+        super().__init__()
+        self.encoder, self.first, self.last = encoder, first, last
+
+
+def test_a_relu_before_the_first_layer_is_not_taken_for_one_between(encoder, tmp_path):
+    wrong = TwoParts(encoder, nn.Sequential(nn.ReLU(), nn.Linear(64, 16)), nn.Linear(16, 2))
+    with pytest.raises(InputError, match=r"modules of first are ReLU, first.1 in this order"):
+        convert(saved(wrong, tmp_path / "m.pt"))
+    right = TwoParts(encoder, nn.Linear(64, 16), nn.Sequential(nn.ReLU(), nn.Linear(16, 2)))
+    assert convert(saved(right, tmp_path / "m.pt"))
+
+
+def test_layers_next_to_each_other_in_a_state_dict_have_no_relu_between(original, tmp_path):
+    weights = {k: v for k, v in original.state_dict().items() if not k.startswith("classifier")}
+    for number, layer in ((0, nn.Linear(64, 16)), (1, nn.Linear(16, 2))):
+        weights |= {f"head.{number}.{k}": v for k, v in layer.state_dict().items()}
+    with pytest.raises(InputError, match=r"nothing between the layers head.0 and head.1"):
+        convert(saved(weights, tmp_path / "m.pt"), heads=4)
+
+
+def test_the_weights_of_classes_in_a_loss_are_no_part_of_the_head(original, tmp_path):
+    weights = {**original.state_dict(), "loss_fn.weight": torch.ones(2)}
+    assert convert(saved(weights, tmp_path / "m.pt"), heads=4)
+
+
+def test_weights_that_are_not_finite_are_refused(original, tmp_path):
+    weights = original.state_dict()
+    weights["classifier.bias"][0] = float("inf")
+    with pytest.raises(InputError, match=r"classifier.bias holds NaN or infinite"):
+        convert(saved(weights, tmp_path / "m.pt"), heads=4)
+
+
+def test_the_recorded_hash_is_of_the_weights_that_were_read(tiny_bert, original, tmp_path):
+    folder = tmp_path / "checkpoint"
+    stock = DistilBertForSequenceClassification(CONFIG)
+    stock.save_pretrained(folder)
+    decoy = (folder / "model.safetensors").rename(folder / "model_good.safetensors")
+    torch.save(stock.state_dict(), folder / "pytorch_model.bin")
+    script = load_script("convert-legacy.py")
+    assert script.hash_of(folder) == sha256(folder / "pytorch_model.bin") != sha256(decoy)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2**80,), tuple([2] * 9)], ids=["a huge number", "many dimensions"]
+)
+def test_a_tensor_cannot_claim_endless_numbers(shape):
+    with pytest.raises(ValueError, match=r"is none|dimensions"):
+        _tensor(Storage("0", "FloatStorage", 4), 0, shape, tuple([1] * len(shape)))
+
+
+def test_other_kinds_of_files_are_named(original, tmp_path):
+    save_file({k: v.clone() for k, v in original.state_dict().items()}, tmp_path / "a")
+    torch.save(original.state_dict(), tmp_path / "b", _use_new_zipfile_serialization=False)
+    for name, why in (("a", "holds safetensors: give its folder"), ("b", "before 1.6")):
+        with pytest.raises(InputError, match=why):
+            read_legacy(tmp_path / name)
+
+
+def test_a_folder_of_a_trainer_converts_with_its_own_tokenizer(tiny_bert, tmp_path):
+    folder, tokenizer = tmp_path / "checkpoint-5", load_backbone(str(tiny_bert)).tokenizer
+    words = len(tokenizer)
+    config = DistilBertConfig(**CONFIG.to_diff_dict() | {"vocab_size": words,
+                              "id2label": {0: "pos", 1: "neg"}})  # fmt: skip
+    stock = DistilBertForSequenceClassification(config).eval()
+    stock.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(InputError, match=r"is a checkpoint.*convert-legacy.py \S+ --output"):
+        check_manifest(folder)
+    out = run_script("convert-legacy.py", folder, "--output", tmp_path / "model")
+    assert out.returncode == 0, out.stderr
+    assert "class 0 is NEGATIVE" in out.stdout
+    found = Classifier.from_folder(tmp_path / "model")
+    expected = logits(stock, torch.tensor([tokenizer("great film")["input_ids"]]))
+    assert np.allclose(in_fp32(found).probabilities(["great film"]),
+                       expected.softmax(-1)[0, 0], atol=1e-6)  # fmt: skip
+    (folder / "model.safetensors").unlink()
+    torch.save(stock.state_dict(), folder / "pytorch_model.bin")
+    assert torch.equal(logits(convert(folder)), logits(convert(saved(stock, tmp_path / "m.pt"))))
+
+
+def archive(path: Path, code: bytes, storage: bytes = b"", compressed: bool = False) -> Path:
+    """A file as torch.save lays it out, with a pickle and one storage."""
+    kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", kind) as file:
+        file.writestr("archive/data.pkl", code)
+        file.writestr("archive/data/0", storage)
+        file.writestr("archive/version", "3\n")
+    return path
+
+
+def state_dict_code(size: int, change=lambda code: code) -> bytes:
+    """The pickle of {"a": tensor of that size}, changed."""
+    stream = BytesIO()
+    torch.save({"a": torch.ones(size)}, stream)
+    with zipfile.ZipFile(stream) as file:
+        (name,) = (n for n in file.namelist() if n.endswith("data.pkl"))
+        return change(file.read(name))
+
+
+NESTED_KEYS = b"\x80\x02}K\x01" + b"".join(b"q%ch%c\x86" % (n, n) for n in range(60)) + b"K\x01s."
+SAME_HASH = b"\x80\x02}(" + b"\x8a\x10" + (2**61 - 1 << 40).to_bytes(16, "little") + b"Nu."
+STORAGE = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x04tQ"
+REBUILD = b"\x80\x02}X\x01\0\0\0actorch._utils\n_rebuild_tensor_v2\n"
+LAST = b"\x89}tR"
+
+
+@pytest.mark.parametrize(("code", "why"), [
+    (b"\x80\x05\x96" + (6 << 30).to_bytes(8, "little") + b"ab.", "."),
+    (b"\x80\x02cbuiltins\nbytearray\n\x8a\x05" + (6 << 30).to_bytes(5, "little") + b"\x85R.",
+     "holds no tensors"),
+    (NESTED_KEYS, "a dictionary has a tuple as key"),
+    (SAME_HASH, "a dictionary has a int as key"),
+    (b"\x80\x02I" + b"9" * 10_000 + b"\n.", "."),
+    # a tensor of [1, 2**40] that shows one number again and again
+    (REBUILD + b"(" + STORAGE + b"K\0K\x01\x8a\x06" + (2**40).to_bytes(6, "little")
+     + b"\x86K\0K\0\x86" + LAST + b"s.", "a is larger than the whole file"),
+    # one of [8] of a storage of four
+    (REBUILD + b"(" + STORAGE + b"K\0K\x08\x85K\x01\x85" + LAST + b"s.", "beyond its own data"),
+    (REBUILD + b"(" + STORAGE + b"K\x7fK\x01\x85K\x01\x85" + LAST + b"s.", "beyond its own data"),
+    (REBUILD + b"(" + STORAGE + b"J\xff\xff\xff\xffK\x01\x85K\x01\x85" + LAST + b"s.",
+     "storage, size or stride"),
+    # one of [4] that is then set to [8]
+    (REBUILD + b"(" + STORAGE + b"K\0K\x04\x85K\x01\x85" + LAST + b"(" + STORAGE
+     + b"K\0K\x08\x85K\x01\x85tbs.", "sets the state of a Record"),
+    # one of a kind that is not known
+    (b"\x80\x02}X\x01\0\0\0actorch._utils\n_rebuild_sparse_tensor\n)Rs.",
+     "a is a _rebuild_sparse_tensor"),
+    (b"\x80\x02(i__main__\nX\n.", "the operation INST"),
+])  # fmt: skip
+def test_a_few_bytes_cannot_ask_for_memory_time_or_what_is_not_in_the_file(tmp_path, code, why):
+    path = archive(tmp_path / "model.pt", code, torch.ones(4).numpy().tobytes())
+    started = time.perf_counter()
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=why):
+            read_legacy(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+    assert time.perf_counter() - started < 5
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
+    code = state_dict_code(2**20)
+    path = archive(tmp_path / "model.pt", code, bytes(2**25), compressed=True)
+    with pytest.raises(InputError, match="is compressed, which"):
+        read_legacy(path)
+
+
+def test_many_tensors_of_one_storage_are_refused(tmp_path):
+    one = torch.zeros(1000)
+    with pytest.raises(InputError, match="larger together than the whole file"):
+        read_legacy(saved({str(n): one.view(10, 100) for n in range(500)}, tmp_path / "model.pt"))
+
+
+def test_shapes_that_claim_more_than_there_is_build_no_model(original, tmp_path):
+    """A wide embedding of one word would be a model of many gigabytes."""
+    weights = original.state_dict()
+    weights["model.embeddings.word_embeddings.weight"] = torch.zeros(1, 60_000)
+    started = time.perf_counter()
+    with pytest.raises(InputError, match="do not fit a DistilBERT of 2 layers"):
+        convert(saved(weights, tmp_path / "model.pt"), heads=4)
+    assert time.perf_counter() - started < 2
+
+
+def test_values_are_those_of_the_file(tmp_path):
+    base = torch.arange(24, dtype=torch.float32).reshape(4, 6)
+    values = {"a": base.T, "b": base[1:, ::2], "c": base.half(), "d": base.bfloat16(),
+              "e": torch.empty(0, 3), "f": torch.tensor(3), "g": base > 3}  # fmt: skip
+    found = read_legacy(saved(values, tmp_path / "model.pt")).tensors
+    assert all(torch.equal(found[name], value) for name, value in values.items())
+    assert all(found[name].dtype == value.dtype for name, value in values.items())
+
+
+def test_a_file_without_a_tokenizer_and_a_berts_folder_are_refused(pickled, tiny_bert, tmp_path):
+    out = run_script("convert-legacy.py", pickled, "--output", tmp_path / "model")
+    assert "--tokenizer is missing" in out.stderr
+    out = run_script("convert-legacy.py", tiny_bert, "--output", tmp_path / "model")
+    assert "tiny is a bert, and only a DistilBERT" in out.stderr
+    assert "Traceback" not in out.stderr
+
+
+@pytest.mark.parametrize("key", ["activation", "n_heads", "id2label"])
+def test_a_value_that_is_endless_once_written_out_is_refused(original, tmp_path, key):
+    endless = []
+    for _ in range(40):
+        endless = [endless, endless]
+    config = {"n_heads": 4, key: {0: endless, 1: endless} if key == "id2label" else endless}
+    path = saved({"config": config, "state_dict": original.state_dict()}, tmp_path / "m.pt")
+    started = time.perf_counter()
+    with pytest.raises(InputError, match=f"{key} (is a list|does not name classes)"):
+        convert(path)
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("code", [
+    b"\x80\x02ca\nb\nq\x00X\x05\x00\x00\x00aaaaaR.",  # a call with a text as its arguments
+    b"\x80\x02ca\n" + b"b" * 5000 + b"\n.",  # a class of a long name
+])  # fmt: skip
+def test_calls_and_names_that_only_cost_memory_are_refused(tmp_path, code):
+    path = archive(tmp_path / "m.pt", code)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_legacy(path)

@@ -1,0 +1,139 @@
+"""Training by two processes that share each batch: the same as by one, and no half of it left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from conftest import make_reviews
+
+from utils.paths import ROOT
+
+pytestmark = pytest.mark.slow
+
+# The main path in fp32 without dropout, every step logged.
+TRAIN = """
+import json, os, sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from utils.backbone import build_model, load_backbone
+from utils.data import load_reviews
+from utils import trainer as training
+from utils.recipe import Recipe
+from utils.results import Run
+from utils.settings import set_up
+from utils.trainer import make_trainer
+from utils.training import fine_tune
+
+training.precision = lambda: ("fp32", "so that losses compare")
+settings = set_up()
+reviews = load_reviews(settings)
+backbone = load_backbone(settings.backbone)
+run = Run.of(settings, reviews.name)
+recipe = Recipe(learning_rate=1e-3, seed=settings.seed, epochs=2)
+model = build_model(backbone, recipe.seed)
+for module in model.modules():
+    if isinstance(module, torch.nn.Dropout):
+        module.p = 0.0
+trainer = make_trainer(run, model, backbone, reviews, recipe)
+trainer.args.logging_steps = 1
+result = fine_tune(run, trainer, backbone, reviews, recipe)
+"""
+
+
+def environment(tiny_bert, reviews_folder, artifacts) -> dict:
+    settings = {"SOURCE": reviews_folder, "BACKBONE": tiny_bert, "ARTIFACTS": artifacts,
+                "LABELS": 320, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": 1,
+                "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+    return os.environ | {name: str(value) for name, value in settings.items()}
+
+
+def command(script, processes: int) -> list:
+    if processes == 1:
+        return [sys.executable, script]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*launch, f"--nproc-per-node={processes}", script]
+
+
+def result_in(artifacts) -> dict:
+    [path] = artifacts.glob("*/results/training.json")
+    return json.loads(path.read_text())
+
+
+def test_two_processes_reach_the_loss_of_one_at_each_step(tiny_bert, reviews_folder, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN)
+    losses, outputs = [], []
+    for processes in (1, 2):
+        artifacts = tmp_path / str(processes)
+        run = subprocess.run(
+            command(script, processes), env=environment(tiny_bert, reviews_folder, artifacts),
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr[-3000:]
+        losses.append([log["loss"] for log in result_in(artifacts)["training_loss"]])
+        outputs.append(sorted(str(p.relative_to(artifacts)) for p in artifacts.rglob("*.json")))
+    one, two = losses
+    assert len(one) == len(two) == 2 * 288 // 16
+    assert two == pytest.approx(one, abs=1e-4)
+    assert outputs[0] == outputs[1]
+
+
+def test_a_killed_process_stops_the_others_and_a_rerun_goes_on(tiny_bert, reviews_folder, tmp_path):
+    script = ROOT / "scripts" / "train.py"
+    values = environment(tiny_bert, reviews_folder, tmp_path / "artifacts")
+    launched = subprocess.Popen(
+        command(script, 2), env=values, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 300
+    while not list(tmp_path.glob("artifacts/*/checkpoints/*/checkpoint-*/trainer_state.json")):
+        assert launched.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    workers = psutil.Process(launched.pid).children()
+    assert len(workers) == 2
+    workers[1].send_signal(signal.SIGKILL)
+    _, said = launched.communicate(timeout=60)
+    assert launched.returncode != 0
+    assert "Signal 9 (SIGKILL)" in said
+    assert psutil.wait_procs(workers, timeout=5)[1] == []
+    again = subprocess.run(
+        command(script, 2), env=values, capture_output=True, text=True, timeout=300
+    )
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert result_in(tmp_path / "artifacts")["resumed"]
+
+
+def test_processes_that_took_different_reviews_do_not_train(tiny_bert, reviews_folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    make_reviews(400, seed=2).to_parquet(other / "train.parquet")
+    make_reviews(200, seed=3).to_parquet(other / "test.parquet")
+    script = tmp_path / "train.py"  # as where one of the processes did not reach the Hub
+    script.write_text(
+        "import os, runpy\n"
+        f"if os.environ['RANK'] == '1':\n    os.environ['SOURCE'] = {str(other)!r}\n"
+        f"runpy.run_path({str(ROOT / 'scripts' / 'train.py')!r}, run_name='__main__')\n"
+    )
+    run = subprocess.run(
+        command(script, 2), env=environment(tiny_bert, reviews_folder, tmp_path / "artifacts"),
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert "have taken different reviews or backbones: set SOURCE and BACKBONE" in run.stderr
+    assert not list(tmp_path.glob("artifacts/*/results/*"))
+
+
+def test_processes_that_cannot_share_a_batch_are_refused(tiny_bert, reviews_folder, tmp_path):
+    values = environment(tiny_bert, reviews_folder, tmp_path / "artifacts")
+    run = subprocess.run(
+        command(ROOT / "scripts" / "train.py", 3), env=values, capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert "Batches of 16 cannot be shared evenly by 3 processes" in run.stderr

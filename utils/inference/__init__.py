@@ -1,0 +1,1 @@
+"""Predictions: of texts, of files, of folders of files."""

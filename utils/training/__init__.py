@@ -1,0 +1,1 @@
+"""Fine-tuning: the recipe, the trainer, and how long it takes."""

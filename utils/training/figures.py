@@ -1,0 +1,33 @@
+"""Figures of a training."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from utils.evaluation.metrics import share
+from utils.plotting import GREY, OURS, PERCENT, points
+
+
+def training_curves(result: dict) -> Figure:
+    """Training loss by step; validation loss, and accuracy with its 95% interval, by epoch."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
+    train, validation = pd.DataFrame(result["training_loss"]), pd.DataFrame(result["validation"])
+    left.plot(train["epoch"], train["loss"], color=GREY, lw=0.7, alpha=0.6)
+    smooth = train["loss"].rolling(9, min_periods=1, center=True).mean()
+    left.plot(train["epoch"], smooth, color="#333333", label="training")
+    left.plot(validation["epoch"], validation["loss"], "o-", color=OURS, label="validation")
+    left.legend()
+    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None), xlim=(0, None))
+    lowest = validation.loc[validation["loss"].idxmin(), "epoch"]
+    left.set_title(f"Validation loss is lowest after epoch {lowest}")
+    count = result["validation_reviews"]
+    rows = [share(round(accuracy * count), count) for accuracy in validation["accuracy"]]
+    points(right, validation["epoch"], rows, OURS, "-")
+    kept = validation[validation["epoch"] == result["kept_epoch"]].iloc[0]
+    right.annotate(f"{kept['accuracy']:.1%}", (kept["epoch"], kept["accuracy"]), va="center",
+                   xytext=(8, 0), textcoords="offset points", color=OURS)  # fmt: skip
+    right.set(xlabel="epoch", ylabel="validation accuracy", xticks=validation["epoch"])
+    right.margins(x=0.2)
+    right.yaxis.set_major_formatter(PERCENT)
+    right.set_title(f"{kept['accuracy']:.1%} after the epoch that is kept")
+    return figure
