@@ -22,12 +22,12 @@ evaluate: $(INSTALLED)  ## after run, what notebook 04b shows; ALSO=embedded: on
 	@$(BIN)/pip install --quiet -c requirements.txt -e ".[evaluate]"
 	@$(BIN)/python scripts/evaluate.py $(if $(ALSO),--also $(ALSO))
 
-train: $(INSTALLED)  ## fine-tuning alone, without notebooks; PROCESSES=2: by two that share each batch
+train: $(INSTALLED)  ## fine-tuning alone; FLAGS="--epochs 4"; PROCESSES=2: by two that share each batch
 	@$(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES),$(BIN)/python) \
-	    scripts/train.py
+	    scripts/train.py $(FLAGS)
 
-research: $(INSTALLED)  ## STEP=short: one step of the research, notebook 07
-	@$(BIN)/python scripts/research.py $(or $(STEP),$(error give STEP, such as plain: scripts/research.py --help lists them))
+research: $(INSTALLED)  ## EXPERIMENT=tapt: one of the research, notebook 07
+	@$(BIN)/python scripts/research.py $(or $(EXPERIMENT),$(error give EXPERIMENT, such as tapt: scripts/research.py --help lists them))
 
 export: $(INSTALLED)  ## the trained model as a folder and a zip
 	@$(BIN)/python scripts/model-export.py

@@ -38,6 +38,7 @@ from transformers import pipeline
 pipeline("text-classification", "{folder}")("A moving, clever film.", truncation=True)
 ```
 """
+MOST_BYTES = 2**36  # of weights
 SECONDS = 120  # of reading, and one for each 10 MB
 GIGABYTES = 4  # beside a multiple of the file's size
 
@@ -123,8 +124,11 @@ def limits(file: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    files = file.rglob("*") if file.is_dir() else [file]
-    size = sum(path.stat().st_size for path in files if path.is_file())
+    from utils.modeling.backbones import weight_files
+
+    files = weight_files(file)[0] if file.is_dir() else [file]
+    sizes = [path.stat() for path in files]  # as they lie on the disk: a file may have holes
+    size = min(MOST_BYTES, sum(min(found.st_size, 512 * found.st_blocks) for found in sizes))
     used = resource.getrusage(resource.RUSAGE_SELF)
     # What is written to counts, not address space alone, which threads and drivers take in plenty.
     wanted = {

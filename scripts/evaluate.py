@@ -45,8 +45,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from utils.evaluation.predictions import evaluate_elsewhere
     from utils.hardware import versions
     from utils.modeling.baseline import fit_baseline
-    from utils.research.experiments import PARTS
-    from utils.research.plan import train
+    from utils.research.experiments import EXPERIMENTS, FOLDS
+    from utils.research.plan import Training
     from utils.research.runs import Research
     from utils.results import Run
     from utils.training.fine_tune import load_trained
@@ -91,9 +91,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
         save(f"on_{other.name}", about | {"name": other.name} | found)
     save("explanations", about | explanations(run, reviews, classifier, baseline, trained))
     research = Research(replace(settings, seed=Settings.seed), reviews)  # whatever SEED is
-    halves = [train(research, "short", ("half", number), score=False)
-              for number in range(PARTS["half"])]  # fmt: skip
-    save("labels", about | rank_labels(halves, reviews))
+    folds = [Training(research, EXPERIMENTS["fine_tuned_256"], fold) for fold in range(FOLDS)]
+    results = [task.run() for task in folds]
+    save("labels", about | rank_labels(results, reviews))
 
 
 if __name__ == "__main__":

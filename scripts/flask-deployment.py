@@ -42,7 +42,7 @@ def main() -> None:
     from utils.service.api import create_app
     from utils.service.batching import Engine
     from utils.service.metrics import Metrics
-    from utils.service.middleware import LOOPBACK
+    from utils.service.middleware import LOOPBACK, OneLine
     from utils.service.server import listen, serve
 
     hosts = (
@@ -50,7 +50,9 @@ def main() -> None:
         if "*" in arguments.allowed_host
         else [*LOOPBACK, *map(str.lower, arguments.allowed_host)]
     )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     disable_progress_bar()
     try:
         # In a thread that ends, and OpenMP's team with it: see Engine.

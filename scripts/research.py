@@ -1,12 +1,12 @@
-"""The steps of the research: trained, compared on validation, and scored if asked to.
+"""The experiments: trained, cross-validated, scored on the test, or used to label reviews.
 
-Example: SOURCE=path/to/imdb BACKBONE=minilm python scripts/research.py short --halves
+Examples:
+  SOURCE=path/to/imdb BACKBONE=minilm python scripts/research.py fine_tuned_256 tapt_256 --folds
+  SOURCE=path/to/imdb BACKBONE=minilm python scripts/research.py distilled_3_teachers --plan
 
-What is to be compared is cross-validated inside the label budget first: --halves tells more for its
-time, the models of --folds learn from more labels. What is worth it is then trained with a seed
-or several (SEED) and scored on the test (--score). A step that learns from another's labels says
-which is to be run before it. Everything resumes; what is finished is not repeated, unless its
-weights are gone.
+Compare by 2-fold cross-validation inside the labels first (--folds); train what is worth it with
+several seeds (SEED), and score it (--score). What an experiment builds on is made before it: --plan
+shows all of it. Everything resumes; what is finished is not repeated, unless its weights are gone.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import os
 import sys
 
 from utils import InputError
-from utils.research.experiments import MLM, PARTS, STEPS, TFIDF
+from utils.research.experiments import BASELINE, EXPERIMENTS, FOLDS, TAPT
 from utils.settings import set_up
 
 
@@ -29,46 +29,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("steps", choices=[TFIDF, MLM, *STEPS], nargs="+")
+    parser.add_argument("experiments", choices=[BASELINE, TAPT, *EXPERIMENTS], nargs="+")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--halves",
+        "--folds",
         action="store_true",
-        help="train twice, on either half, validate on the other; with SEED=42",
+        help="2-fold cross-validation: train on either half, validate on the other; with SEED=42",
     )
-    how.add_argument(
-        "--folds", type=int, choices=range(10), nargs="+", default=[], metavar="FOLD",
-        help="0 to 9: train once for each, that tenth of the labels is validation; with SEED=42",
-    )  # fmt: skip
     how.add_argument("--score", action="store_true", help="predict the test too")
     how.add_argument(
-        "--label", type=positive, nargs="?", const=10**9, metavar="COUNT",
-        help="label that many reviews that have no label, default: all",
+        "--label", type=positive, nargs="?", const=0, metavar="COUNT",
+        help="label that many unlabelled reviews, default: all",
     )  # fmt: skip
+    parser.add_argument("--plan", action="store_true", help="show what is to be done, and stop")
     arguments = parser.parse_args()
-    parts = [("fold", number) for number in arguments.folds]
-    parts += [("half", number) for number in range(PARTS["half"] if arguments.halves else 0)]
-    if (parts or arguments.score or arguments.label) and {TFIDF, MLM} & set(arguments.steps):
-        parser.error(f"{TFIDF} and {MLM} take none of these options")
+    chosen = arguments.folds or arguments.score or arguments.label is not None
+    if chosen and {BASELINE, TAPT} & set(arguments.experiments):
+        parser.error(f"{BASELINE} and {TAPT} take none of these options")
     # Imported here, so that --help and a wrong argument answer at once.
     from utils.data.reviews import load_reviews
-    from utils.research.plan import label, pretrain, score_baseline, train
+    from utils.research.plan import Baseline, Labelling, Pretraining, Training, plan
     from utils.research.runs import Research
+
+    def tasks_of(name: str) -> list:
+        if name == BASELINE:
+            return [Baseline(research)]
+        if name == TAPT:
+            return [Pretraining(research)]
+        experiment = EXPERIMENTS[name]
+        if arguments.label is not None:
+            return [Labelling(research, experiment, arguments.label or None)]
+        folds = range(FOLDS) if arguments.folds else [None]
+        return [Training(research, experiment, fold, arguments.score) for fold in folds]
 
     try:
         settings = set_up()
         research = Research(settings, load_reviews(settings))
-        for part in parts or [None]:
-            for step in arguments.steps:
-                if step == MLM:
-                    path = pretrain(research)
-                elif step == TFIDF:
-                    path = score_baseline(research)
-                elif arguments.label:
-                    path = label(research, step, arguments.label)
-                else:
-                    path = train(research, step, part, arguments.score)
-                print(f"Saved in {os.path.relpath(path)}", flush=True)
+        wanted = [task for name in arguments.experiments for task in tasks_of(name)]
+        for task in wanted:
+            for step in plan(task):
+                print(f"To do: {step}" if arguments.plan else f"=== {step}", flush=True)
+                if not arguments.plan:
+                    print(f"Saved in {os.path.relpath(step.run())}", flush=True)
     except InputError as error:
         sys.exit(f"error: {error}")
 

@@ -39,7 +39,7 @@ TRAINED = {
     "backbone": "tiny",
     "fingerprint": "0" * 16,
     "recipe": {"learning_rate": 1e-4, "seed": 1, "epochs": 3, "batch_size": 16, "warmup": 0.1,
-               "weight_decay": 0.01, "max_tokens": 512, "tail": True},
+               "weight_decay": 0.01, "max_tokens": 512},
     "reviews_sha256": "1" * 64,
     "training_sha256": "2" * 64,
     "model_sha256": "3" * 64,

@@ -86,13 +86,13 @@ TRAIN = """
 import json, sys
 import torch
 from safetensors.torch import load_file
-from utils.data import load_reviews
-from utils.backbone import build_model, load_backbone
+from utils.data.reviews import load_reviews
+from utils.modeling.backbones import build_model, load_backbone
 from utils.results import Run
 from utils.settings import set_up
-from utils.recipe import Recipe
-from utils.trainer import make_trainer
-from utils.training import fine_tune, load_trained
+from utils.training.recipe import Recipe
+from utils.training.trainer import make_trainer
+from utils.training.fine_tune import fine_tune, load_trained
 
 settings = set_up()
 reviews = load_reviews(settings)
@@ -121,10 +121,10 @@ print(json.dumps({
 
 INSIST = """
 import json, time
-from utils.backbone import load_backbone
+from utils.modeling.backbones import load_backbone
 from utils import InputError
 from utils.settings import Settings
-from utils.sources import read_source
+from utils.data.sources import read_source
 
 facts = {}
 for name, load in (
@@ -142,8 +142,8 @@ print(json.dumps(facts))
 
 FALL_BACK = """
 import json
-from utils.data import load_reviews
-from utils.backbone import load_backbone
+from utils.data.reviews import load_reviews
+from utils.modeling.backbones import load_backbone
 from utils.settings import set_up
 settings = set_up()
 titles = [load_reviews(settings).title, load_backbone(settings.backbone).title]

@@ -1,9 +1,5 @@
-"""What the README states is what the committed results say.
+"""What README.md and docs/ state is what the committed results say."""
 
-`PYTHONPATH=. .venv/bin/python tests/test_readme.py` writes the tables anew after a new run.
-"""
-
-import json
 import re
 import subprocess
 import sys
@@ -11,198 +7,18 @@ from dataclasses import fields
 
 import pandas as pd
 import pytest
+from conftest import load_script
 
-from utils.benchmark import scale
-from utils.benchmark.report import load_table, summary, table
-from utils.evaluation.metrics import METRICS, hits
-from utils.formatting import markdown_table, said
-from utils.paths import BENCHMARK, ROOT, resolve_path
-from utils.research import ladder, students, tables
+from utils.paths import ROOT, resolve_path
 from utils.settings import Settings
 
-RUNS = ("imdb-minilm", "rotten-tomatoes-minilm")
-FILES = [ROOT / name for name in ("README.md", "artifacts/benchmark/README.md",
-                                  "artifacts/research/README.md")]  # fmt: skip
-README = FILES[0].read_text(encoding="utf-8")
-
-
-def result(run: str, name: str) -> dict:
-    return json.loads((ROOT / "artifacts" / run / "results" / f"{name}.json").read_text())
-
-
-def results_table() -> str:
-    """One row a run and model: the four metrics with their intervals."""
-    rows = []
-    for run in RUNS:
-        found = result(run, "evaluation")
-        data = f"{found['dataset']}, {found['model']['reviews']:,}"
-        for name, key in (("**fine-tuned**", "model"), ("TF-IDF baseline", "baseline")):
-            cells = (said(found[key]["metrics"][metric], ".3f") for metric in METRICS)
-            rows.append([data, name, *cells])
-    head = "test reviews", "model", "accuracy", "precision", "recall", "F1"
-    return markdown_table(head, rows)
-
-
-def minutes_table() -> str:
-    """One row a run: measured minutes, and on what."""
-    rows = []
-    for run in RUNS:
-        trained, predicted = result(run, "training"), result(run, "predictions")
-        reviews = result(run, "evaluation")["model"]["reviews"]
-        times = (
-            f"{trained['minutes']:.0f} min",
-            f"{predicted['minutes']:.1f} min ({reviews:,} reviews)",
-        )
-        made_on = trained["versions"]["precision"], trained["versions"]["processor"]
-        rows.append([trained["dataset"], *times, *made_on])
-    return markdown_table(
-        ("run", "training", "predicting the test", "precision", "processor"), rows
-    )
-
-
-def copies_table() -> str:
-    """What other ways of running each run's model lose on validation."""
-    rows = []
-    for run in RUNS:
-        found, onnx = result(run, "agreement"), result(run, "onnx")
-        size, name = onnx["megabytes"], result(run, "training")["dataset"]
-        full = size["model.safetensors"]
-        reviews, ours = found["pipeline"]["reviews"], found["pipeline"]["our_accuracy"]
-        rows.append([name, "our inference, fp32", f"{ours:.1%}", "", f"{full:.0f} MB"])
-        bf16 = [("our inference, bf16", found["bf16"], full)] if "bf16" in found else []
-        for title, copy, megabytes in (
-            *bf16,
-            ("a bare pipeline, fp32", found["pipeline"], full),
-            ("stored in fp16, as for a release", found["fp16"], full / 2),
-            ("ONNX, int8", onnx["int8"], size["model_int8.onnx"]),
-        ):
-            flips = f"{copy['label_flips']} of {reviews}"
-            rows.append([name, title, f"{copy['accuracy']:.1%}", flips, f"{megabytes:.0f} MB"])
-    head = "run", "way of running the model", "accuracy", "labels that differ", "size"
-    return markdown_table(head, rows)
-
-
-def evaluation_table() -> str:
-    """What the evaluation beyond the four metrics found, a column for each run."""
-
-    def of(run: str) -> dict[str, str]:
-        calibration, failures = result(run, "calibration"), result(run, "failures")
-        gain, small = result(run, "evaluation")["mcnemar"], failures["small_tests"]["300"]
-        off = {kind: said(error) for kind, error in calibration["calibration_error"].items()}
-        by_kind = result(run, "minimal_pairs")["by_kind"]
-        labels = result(run, "labels")
-        known = labels["out_of_fold_accuracy"]
-        contradicted = known["reviews"] - hits(known)
-        ceiling = labels.get("test_judged_by_people", {}).get("right_if_those_are_wrong")
-        (other,) = (ROOT / "artifacts" / run / "results").glob("on_*.json")
-        elsewhere = json.loads(other.read_text())
-        accuracy = {name: said(found["metrics"]["accuracy"])
-                    for name, found in elsewhere["models"].items()}  # fmt: skip
-        low, high = small["accuracy_range"]
-        rows = {
-            "points more than TF-IDF": "{:.1f} [{:.1f}, {:.1f}]".format(
-                *(100 * value for value in (gain["gain"], *gain["gain_interval"]))
-            ),
-            "a test of 300 reviews would show an accuracy of": f"{low:.1%} to {high:.1%}",
-            "and tell the two models apart": f"{small['found']:.0%} of the time",
-            "calibration error of the probabilities, as trained": off["before"],
-            "the same with the exported temperature": off["after"],
-        }
-        for part, what in (("flip", "should flip"), ("keep", "should not flip")):
-            for model, found in by_kind.items():
-                name = f"edits passed that {what} the answer, by {model}"
-                rows[name] = f"{said(found[part])}, {found[part]['reviews']}"
-                if part == "flip":
-                    right = found[part]["of_first_right"]
-                    name = f"the same of those whose first text was labelled rightly, by {model}"
-                    rows[name] = f"{said(right)}, {right['reviews']}"
-        rows |= {
-            "labels that cleanlab doubts, and that models of the other half contradict":
-                f"{labels['doubted']:,} and {contradicted:,} of {known['reviews']:,}",
-            "accuracy of a perfect reader, if labels that people did not confirm are wrong":
-                f"{ceiling:.1%}" if ceiling else "not judged",
-            "accuracy on the other column's test": accuracy["fine-tuned"],
-            "the same by TF-IDF": accuracy["TF-IDF"],
-        }  # fmt: skip
-        return rows
-
-    columns = {result(run, "training")["dataset"]: of(run) for run in RUNS}
-    names = next(iter(columns.values()))
-    rows = ([name, *(found[name] for found in columns.values())] for name in names)
-    return markdown_table(["", *columns], rows)
-
-
-def of_frame(frame: pd.DataFrame) -> str:
-    """A table of notebook 07."""
-    return markdown_table(frame, frame.itertuples(index=False))
-
-
-def marked_tables() -> dict[str, str]:
-    """Each table by the name that its place is marked with."""
-    return {
-        "results": results_table(),
-        "seeds": tables.scored(),
-        "folds": tables.cross_validated(),
-        "epochs": tables.by_epoch(),
-        "students": students.students(),
-        "farther": "\n".join(
-            f"- {students.farther(*steps)}"
-            for steps in (
-                ("taught_few_fast", "taught_few"),
-                ("taught_few_slow", "taught_few_adapted"),
-                ("taught_few_adapted", "taught_few"),
-                ("taught_by_three_then_512", "taught_by_three"),
-            )
-        ),
-        "gpu": students.tried_on_gpu(),
-        "gpu_farther": "\n".join(
-            f"- {students.farther(step, 'taught', on_gpu=True)}"
-            for step in (
-                "taught",
-                "taught_long",
-                "taught_three_epochs",
-                "taught_four_epochs",
-                "taught_three_epochs_fast",
-            )
-        ),
-        "self_taught": tables.self_taught_on_gpu(),
-        "scored": of_frame(ladder.scored_table(ladder.ladder())),
-        "unlabelled": tables.said_unlabelled(tables.pretrained()),
-        "ladder": of_frame(ladder.ladder_table(ladder.ladder())),
-        "curve": of_frame(ladder.learning_curve_table(ladder.learning_curve())),
-        "usual": tables.against_ours(("short_usual", "short_random")),
-        "decay": "\n".join(
-            f"- {tables.against(*steps)}"
-            for steps in (
-                ("short_fast_averaged", "short_fast"),
-                ("short_fast_layers", "short_fast"),
-                ("adapted_short_fast_layers", "adapted_short"),
-            )
-        ),
-        "finetuning": tables.against_ours(ladder.FINE_TUNED),
-        "minutes": minutes_table(),
-        "copies": copies_table(),
-        "evaluation": evaluation_table(),
-        "scale": scale.table(json.loads((BENCHMARK / "scale.json").read_text())),
-        "speed": summary(),
-        **{
-            part: table(part, BENCHMARK / f"{part}.json")
-            for part in ("training", "inference", "growth", "tried")
-        },
-        "service": load_table(json.loads((BENCHMARK / "service.json").read_text())),
-    }
-
-
-def with_tables(texts: dict) -> dict:
-    """The files' texts, each marked table made anew from the committed results."""
-    for name, lines in marked_tables().items():
-        marked = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        places = 0
-        for path, text in texts.items():
-            new = marked.subn(lambda m, lines=lines: f"{m[1]}{lines}\n{m[2]}", text)
-            texts[path], places = new[0], places + new[1]
-        assert places == 1, f"{name} has {places} places"
-    return texts
+DOCS = load_script("update_docs.py")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("artifacts/*/README.md")),
+]
 
 
 @pytest.fixture
@@ -218,12 +34,12 @@ def committed():
 
 
 def test_the_tables_are_the_committed_results(committed):
-    texts = {path: path.read_text(encoding="utf-8") for path in FILES}
-    assert with_tables(dict(texts)) == texts
+    texts = {path: path.read_text(encoding="utf-8") for path in DOCS.FILES}
+    assert DOCS.with_tables(dict(texts)) == texts
 
 
 def test_the_model_that_notebook_06_serves_is_the_one_that_05_exported(committed):
-    served, exported = (result("imdb-minilm", name) for name in ("deployment", "export"))
+    served, exported = (DOCS.result("imdb-minilm", name) for name in ("deployment", "export"))
     assert served["served_sha256"] == exported["exported_sha256"]
 
 
@@ -250,10 +66,10 @@ def test_the_use_the_model_section_runs_as_written(tmp_path):
     assert labelled["predicted_label"].tolist() == ["POSITIVE", "NEGATIVE"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.parent.name)
 def test_every_file_that_a_readme_links_to_exists(path):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
-    assert path.parent == ROOT / "artifacts" / "research" or len(links) > 3
+    assert links or path.parent.name == "model"
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
@@ -272,8 +88,3 @@ def test_relative_paths_start_at_the_root_of_the_repository(tmp_path, monkeypatc
 def test_every_make_target_that_the_readme_names_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"run", "test"} <= set(re.findall(r"\bmake ([a-z-]+)", README)) <= targets
-
-
-if __name__ == "__main__":
-    for path, text in with_tables({path: path.read_text("utf-8") for path in FILES}).items():
-        path.write_text(text, encoding="utf-8")

@@ -1,13 +1,4 @@
-"""Helpers of the notebooks: each module does one thing and imports only those before it.
-
-`attention`, `markdown`, `text` -> `tables`, `tokenizer`, `hardware`, `hub`, `settings`, `results`,
-`manifest` -> `schema` -> `sources` -> `draw` -> `data` -> `model`, `bert`, `packaged`, `pickles` ->
-`backbone` -> `inference` -> `attribution` -> `scoring`, `folders` -> `timing`, `recipe` ->
-`trainer` -> `training` -> `evaluation` -> `baseline`, `calibration`, `failures`, `pairs`, `labels`
--> `figures`, `evaluation_figures` -> `agreement` -> `card` -> `export` -> `onnx`, `legacy`; then
-the packages `research`, `benchmark` and `service`. `colab` stands alone, since it runs before
-anything is installed.
-"""
+"""What the notebooks and scripts share; pyproject.toml says in which order the packages import."""
 
 import warnings
 

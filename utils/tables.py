@@ -26,8 +26,11 @@ BLOCK = 1024  # rows held in memory at a time
 BLOCK_BYTES = 2**25  # of their lines, where these are long
 LONGEST_LINE = 2**26  # bytes; of a CSV, of a row
 MOST_VALUES = 2**24  # of a JSON line or array, or of a column's lists in a parquet row group
-MOST_OBJECTS = 2**22  # in a JSON line or array
-LARGEST_ARRAY = 2**30  # bytes of a JSON array, which is read as a whole
+MOST_OBJECTS = 2**19  # in a JSON line or array
+MOST_PACKED = 100  # times that a column of parquet may be packed: texts are some five times
+MOST_COLUMNS = 10_000
+MOST_CELLS = 2**20  # of a block
+LARGEST_ARRAY = 2**28  # bytes of a JSON array, which is read as a whole
 csv.field_size_limit(2**27)  # characters; the default refuses long texts
 SEPARATORS = ";\t|,"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
@@ -186,8 +189,7 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
                     raise InputError(f"{path.name} has a row of over {LONGEST_LINE:,} bytes.")
                 # Bytes that are no UTF-8 survive as lone surrogates, to be written as they were.
                 text = line.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
-                # A lone CR ends a row, too.
-                yield from re.split(r"(?<=\r)(?!\n)", text) if "\r" in text[:-2] else (text,)
+                yield from _at_carriage_returns(text)
 
         # strict: else an open quote swallows the rows after it
         reader = _Rows(lines(), strict=True, delimiter=separator)
@@ -207,6 +209,9 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
                              "delete that line, and give the separator.")  # fmt: skip
         if not all(is_unicode(name) and "\0" not in name for name in columns):
             raise InputError(f"{path.name}: its first line is not UTF-8: save the file as UTF-8.")
+        if len(columns) > MOST_COLUMNS:
+            raise InputError(f"{path.name} has {len(columns):,} columns, of {MOST_COLUMNS:,} at "
+                             "most.")  # fmt: skip
         if len(set(columns)) != len(columns) or not columns:
             raise InputError(f"{path.name}: its first line must name the columns, each once.")
         if (hint := separator_hint(columns)) and path.name.lower().removesuffix(GZ)[-4:] == ".tsv":
@@ -231,9 +236,18 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
                 raise broken(error) from error
 
         schema = pa.schema([(name, pa.string()) for name in columns])
-        for block in _blocks(rows(), share, file.tell):
+        for block in _blocks(rows(), share, file.tell, len(columns)):
             block.schema, block.mark = schema, mark
             yield block
+
+
+def _at_carriage_returns(line: str) -> Iterator[str]:
+    """The line in parts: a lone carriage return ends a row, too."""
+    start = 0
+    while 0 <= (end := line.find("\r", start)) < len(line) - 1 and line[end + 1] != "\n":
+        yield line[start : end + 1]
+        start = end + 1
+    yield line[start:]
 
 
 def _holds_rows(cell: str, separator: str) -> bool:
@@ -242,10 +256,17 @@ def _holds_rows(cell: str, separator: str) -> bool:
     Each line then ends with a separator and a value, or begins with them. In prose a space follows.
     """
     first, *others = cell.split("\n", 1000)
-    mark = re.escape(separator)
+
+    def ends_with_value(line: str) -> bool:
+        _, mark, value = line.rstrip("\r").rpartition(separator)
+        return bool(mark and value) and not any(map(str.isspace, value))
+
+    def begins_with_value(line: str) -> bool:
+        value, mark, rest = line.partition(separator)
+        return bool(mark and value and rest.strip()) and not any(map(str.isspace, value + rest[0]))
+
     return bool(others) and (
-        all(re.search(rf"{mark}\S+$", line.rstrip("\r")) for line in (first, *others[:-1]))
-        or all(re.match(rf"[^\s{mark}]+{mark}\S", line) for line in others)
+        all(map(ends_with_value, (first, *others[:-1]))) or all(map(begins_with_value, others))
     )
 
 
@@ -265,6 +286,7 @@ def _read_json(path: Path) -> Iterator[Block]:
                                  "a JSON array: write one object a line (.jsonl).")  # fmt: skip
             try:
                 text = content.decode("utf-8-sig", errors="surrogateescape")
+                del content  # as large again
                 whole = json.loads(text, object_pairs_hook=each_once)
             except (ValueError, RecursionError) as error:
                 raise InputError(
@@ -309,14 +331,15 @@ def _blocks(
     rows: Iterable[tuple[dict, str | None]],
     share: Callable[[], float],
     position: Callable[[], int],
+    width: int = 1,
 ) -> Iterator[Block]:
     """Rows in blocks; what comes beside a row is its problem. `position` counts unpacked bytes."""
-    block, begun = Block(), 0
+    block, begun, most = Block(), 0, max(1, min(BLOCK, MOST_CELLS // width))
     for row, problem in rows:
         if problem is not None:
             block.problems[len(block.rows)] = problem
         block.rows.append(row)
-        if len(block.rows) == BLOCK or position() - begun > BLOCK_BYTES:
+        if len(block.rows) == most or position() - begun > BLOCK_BYTES:
             block.share, begun = share(), position()
             yield block
             block = Block()
@@ -333,7 +356,7 @@ def _read_parquet(path: Path) -> Iterator[Block]:
         # A text that stands in many rows is stored once: as a dictionary it is read once, too.
         texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"
                  and leaf.logical_type.type in ("STRING", "NONE", "JSON")]  # fmt: skip
-        _check_lists(metadata, path.name)
+        check_parquet(metadata, path.name)
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             total, done = metadata.num_rows, 0
             for batch in file.iter_batches(_rows_at_once(metadata)):
@@ -346,12 +369,16 @@ def _read_parquet(path: Path) -> Iterator[Block]:
         raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
 
 
-def _check_lists(metadata: pq.FileMetaData, name: str) -> None:
-    """Raise InputError where lists are longer than is held: a few bytes can describe any number."""
+def check_parquet(metadata: pq.FileMetaData, name: str) -> None:
+    """Raise InputError where a few bytes describe more values, or longer ones, than are held."""
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for place in range(group.num_columns):
             column = group.column(place)
+            size, packed = column.total_uncompressed_size, column.total_compressed_size
+            if size > LONGEST_LINE and size > MOST_PACKED * packed:
+                raise InputError(f"{name}: the column {column.path_in_schema} unpacks to {size:,} "
+                                 "bytes, a hundred times its size: save it anew.")  # fmt: skip
             if column.num_values - group.num_rows > MOST_VALUES:
                 raise InputError(f"{name} has lists of {column.num_values:,} values in the column "
                                  f"{column.path_in_schema}: leave it out, or write smaller row "

@@ -971,3 +971,11 @@ def test_shards_of_different_columns_and_two_columns_of_one_name_are_refused(tmp
     pq.write_table(table, tmp_path / "in.parquet")
     with pytest.raises(InputError, match="two columns named 'text': rename one"):
         load(tmp_path / "in.parquet")
+
+
+def test_a_text_file_that_is_a_device_is_not_read(tmp_path):
+    folder = tmp_path / "texts"
+    as_acl(folder, *stored_frames())
+    (folder / "train" / "pos" / "999_9.txt").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"train/pos/999_9.txt is no regular file"):
+        load(folder)

@@ -32,7 +32,7 @@ from utils.evaluation.metrics import share
 from utils.evaluation.minimal_pairs import load_pairs, passed_by_kind, score_pairs, score_published
 from utils.evaluation.predictions import evaluate_elsewhere
 from utils.modeling.baseline import C_VALUES, fit_baseline
-from utils.research.scores import evaluate_baseline
+from utils.research.plan import evaluate_baseline
 from utils.results import Run
 from utils.text import Tokens
 

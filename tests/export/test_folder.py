@@ -205,17 +205,14 @@ def test_a_card_without_results_says_so(folder):
     assert card.data.eval_results is None
 
 
-def test_the_card_of_a_student_names_its_teachers_and_what_was_known(tmp_path):
-    run, steps = Run(tmp_path / "run"), ["pretraining", "taught: taught by 1 x mpnet"]
-    assert "reviews without labels" not in model_card(run, TRAINED, "model", half=False)
+def test_the_card_of_a_student_says_what_it_learnt_from(tmp_path):
+    run = Run(tmp_path / "run")
+    alone = model_card(run, TRAINED | {"history": ["Fine-tuning on the labels."]}, "model", False)
+    assert "unlabelled reviews" not in alone
+    steps = ["Pretraining.", "Distillation. The teacher is larger."]
     card = model_card(run, TRAINED | {"history": steps}, "model", half=False)
-    assert "1. pretraining\n2. taught: taught by 1 x mpnet\n\nThe teacher, mpnet, is" in card
-    assert "test score of a student" not in card
-    assert "It has learnt from reviews without labels, too" in card
-    three = model_card(run, TRAINED | {"history": ["taught_by_three: …"]}, "model", half=False)
-    assert "1. taught_by_three" in three
-    assert "test score of a student of one was below our goal" in three
-    assert "In these steps" not in model_card(run, TRAINED, "model", half=False)
+    assert "1. Pretraining.\n2. Distillation. The teacher is larger.\n\nAdamW" in card
+    assert "It has learnt from unlabelled reviews, too" in card
 
 
 def test_the_card_has_the_measured_metrics_and_what_a_bare_pipeline_loses(classifier, tmp_path):

@@ -39,7 +39,7 @@ def test_it_is_whole_small_and_says_what_it_is():
 
 
 def test_its_card_is_what_the_committed_results_make(tmp_path):
-    name = "taught_by_three-imdb-minilm-seed42"
+    name = "distilled_3_teachers-imdb-minilm-seed42"
     trained, baseline = (
         json.loads((RESEARCH / file).read_text(encoding="utf-8"))
         for file in (f"{name}.json", "tfidf-imdb-minilm-seed42.json")

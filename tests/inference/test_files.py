@@ -20,6 +20,7 @@ from conftest import run_script
 from datasets import ClassLabel, Dataset, Features, Value
 
 from utils import InputError
+from utils.data.sources import read_frame
 from utils.export.folder import write_model
 from utils.inference.classifier import Classifier
 from utils.inference.files import Layout, label_file
@@ -980,3 +981,30 @@ def test_a_model_of_the_same_weights_and_another_configuration_is_another(export
     write_manifest(other, {})
     with pytest.raises(InputError, match="holds labels by another model"):
         list(label_folder(Work(other, source, tmp_path / "out"), local))
+
+
+def test_a_cell_of_many_separators_is_read_in_no_time(tmp_path):
+    (tmp_path / "in.csv").write_text('text,n\n"' + "," * 300_000 + ' b\nc",1\n')
+    started = time.perf_counter()
+    (block,) = read_table(tmp_path / "in.csv")
+    assert time.perf_counter() - started < 5
+    assert not block.problems
+
+
+def test_many_columns_are_held_a_few_rows_at_once(tmp_path):
+    header = ",".join(f"c{number}" for number in range(9000))
+    (tmp_path / "in.csv").write_text(f"{header}\n" + "a\n" * 1000)
+    blocks = list(read_table(tmp_path / "in.csv"))
+    assert max(len(block.rows) for block in blocks) * 9000 <= 2**20
+    (tmp_path / "in.csv").write_text(",".join(f"c{number}" for number in range(10_001)) + "\n")
+    with pytest.raises(InputError, match="has 10,001 columns, of 10,000 at most"):
+        list(read_table(tmp_path / "in.csv"))
+
+
+def test_a_column_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tables.LONGEST_LINE", 10**6)
+    table = pa.table({"text": ["x" * 5_000_000]})
+    pq.write_table(table, tmp_path / "in.parquet", compression="zstd", use_dictionary=False)
+    for read in (lambda path: list(read_table(path)), read_frame):
+        with pytest.raises(InputError, match="the column text unpacks to 5,000,"):
+            read(tmp_path / "in.parquet")

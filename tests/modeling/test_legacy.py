@@ -1,5 +1,6 @@
 """The originals' pickled models: read without running them, written as a safe folder."""
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -196,7 +197,7 @@ def test_a_small_file_cannot_ask_for_endless_memory(tmp_path):
     for _ in range(40):
         nested = {"a": nested, "b": nested}
     torch.save(nested, tmp_path / "nested.pt")
-    with pytest.raises(InputError, match="without end"):
+    with pytest.raises(InputError, match="holds no tensors"):
         read_legacy(tmp_path / "nested.pt")
     torch.save({"huge": torch.zeros(1).expand(2**31, 768)}, tmp_path / "huge.pt")
     with pytest.raises(InputError, match="huge is larger than the whole file"):
@@ -471,7 +472,9 @@ def test_checkpoints_and_wrapped_models_are_unwrapped(tmp_path, wrap):
 
 def test_two_models_in_a_file_are_both_named(original, tmp_path):
     weights = original.state_dict()
-    path = saved({"model": weights, "ema": weights}, tmp_path / "model.pt")
+    path = saved(
+        {"model": weights, "ema": {k: v.clone() for k, v in weights.items()}}, tmp_path / "model.pt"
+    )
     with pytest.raises(InputError, match="holds two models, model and ema"):
         read_legacy(path)
     twice = {f"{name}.{key}": value for name in ("a", "b") for key, value in weights.items()}
@@ -782,3 +785,35 @@ def test_calls_and_names_that_only_cost_memory_are_refused(tmp_path, code):
     path = archive(tmp_path / "m.pt", code)
     with pytest.raises(InputError, match="cannot be read"):
         read_legacy(path)
+
+
+def test_a_setting_that_is_endless_once_written_out_is_named_by_its_kind(encoder, tmp_path):
+    endless = []
+    for _ in range(40):
+        endless = [endless, endless]
+    encoder.embeddings.LayerNorm.eps = endless
+    path = saved(WithHead(encoder, out=nn.Linear(64, 2)), tmp_path / "m.pt")
+    with pytest.raises(InputError, match="LayerNorm with eps a list"):
+        convert(path)
+
+
+def test_one_state_dict_in_many_places_is_read_once(original, tmp_path):
+    weights = dict(original.state_dict())
+    names = {"id2label": {0: "neg", 1: "pos"}}
+    value = {f"copy {n}": {"weights": weights, "names": names} for n in range(2000)}
+    path = saved(value, tmp_path / "m.pt")
+    started = time.perf_counter()
+    assert convert(path, heads=4)
+    assert time.perf_counter() - started < 10
+
+
+def test_a_file_of_holes_does_not_lift_the_limits(tiny_bert, original, tmp_path):
+    script = load_script("convert-legacy.py")
+    resource = pytest.importorskip("resource")
+    folder = tmp_path / "folder"
+    shutil.copytree(tiny_bert, folder)
+    with (folder / "hole.dat").open("wb") as file:
+        file.truncate(10**12)
+    with script.limits(folder):
+        allowed = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    assert allowed <= (script.GIGABYTES + 1) * 2**30

@@ -587,3 +587,10 @@ def test_a_load_test_in_which_nobody_is_answered_says_so():
         answers.summary()
     answers.latencies.append(0.5)
     assert answers.summary()["p99_ms"] == 500
+
+
+def test_a_log_message_is_one_line_whatever_a_path_holds():
+    record = logging.LogRecord(
+        "x", logging.INFO, "", 0, "GET %s", ("/a\n2026 listening\x1b[0m",), None
+    )
+    assert middleware.OneLine("%(message)s").format(record) == r"GET /a\n2026 listening\x1b[0m"

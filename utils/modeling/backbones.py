@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,6 @@ class Backbone:
     config: PreTrainedConfig
     weights: dict[str, torch.Tensor]  # of a DistilBertModel; of an MPNetModel, for the teacher
     tokenizer: PreTrainedTokenizerBase
-    head: dict[str, torch.Tensor] | None = None  # of an earlier training; else a new one
 
 
 def load_backbone(name: str, teacher: bool = False) -> Backbone:
@@ -57,16 +57,12 @@ def load_backbone(name: str, teacher: bool = False) -> Backbone:
     Raises InputError where the files are missing, are not the pinned ones, or hold another
     architecture.
     """
-    if name == "distilbert":
-        require_hub(HUB_BACKBONE, "BACKBONE=minilm")
-        return _load_checkpoint(_hub_folder(), HUB_BACKBONE)
-    if name == "minilm":
-        return _load_checkpoint(minilm_folder(), f"{MINILM} in DistilBERT's layout")
-    if name == "mpnet":
-        if not teacher:
-            raise InputError("BACKBONE=mpnet is the research's teacher, which scripts/research.py "
-                             "alone trains: give distilbert, minilm or a folder.")  # fmt: skip
-        return _load_checkpoint(mpnet_folder(), MPNET, teacher)
+    if known := NAMED.get(name):
+        if known.teacher and not teacher:
+            raise InputError(f"BACKBONE={name} is the research's teacher, which "
+                             "scripts/research.py alone trains: give distilbert, minilm or a "
+                             "folder.")  # fmt: skip
+        return _load_checkpoint(known.folder(), known.title, teacher)
     folder = resolve_path(name)
     if not (folder / "config.json").exists():
         raise InputError(f"BACKBONE={name}: there is no folder with a config.json.")
@@ -75,6 +71,7 @@ def load_backbone(name: str, teacher: bool = False) -> Backbone:
 
 def _hub_folder() -> Path:
     """The folder of the Hub's cache with the backbone's files, which are fetched where missing."""
+    require_hub(HUB_BACKBONE, "BACKBONE=minilm")
     revision = HUB_REVISIONS[HUB_BACKBONE]
     try:
         files = [hf_hub_download(HUB_BACKBONE, name, revision=revision) for name in HUB_NAMES]
@@ -84,6 +81,31 @@ def _hub_folder() -> Path:
             "Try again later, or use BACKBONE=minilm."
         ) from error
     return Path(files[0]).parent
+
+
+@dataclass(frozen=True)
+class Named:
+    """A backbone that has a name; a new one is one entry in NAMED."""
+
+    title: str
+    hub_name: str
+    licence: str
+    folder: Callable[[], Path]  # with its files
+    teacher: bool = False  # of another architecture, for the research alone
+
+
+NAMED = {
+    "distilbert": Named(
+        HUB_BACKBONE, "distilbert/distilbert-base-uncased", "Apache 2.0", _hub_folder
+    ),
+    "minilm": Named(
+        f"{MINILM} in DistilBERT's layout", f"sentence-transformers/{MINILM}", "Apache 2.0",
+        minilm_folder,
+    ),
+    "mpnet": Named(
+        MPNET, f"sentence-transformers/{MPNET}", "Apache 2.0", mpnet_folder, teacher=True
+    ),
+}  # fmt: skip
 
 
 def _load_checkpoint(folder: Path, title: str, teacher: bool = False) -> Backbone:
@@ -238,8 +260,6 @@ def _check_shapes(config: PreTrainedConfig, weights: dict[str, torch.Tensor], ti
 def build_model(backbone: Backbone, seed: int) -> PreTrainedModel:
     """The backbone with a new head, seeded first, so that a seed always gives the same head.
 
-    A `head` that the backbone brings along takes the new one's place.
-
     On a CPU attention dropout is off: `make bench` measures what it costs there.
     """
     set_seed(seed)
@@ -262,8 +282,6 @@ def build_model(backbone: Backbone, seed: int) -> PreTrainedModel:
                 setattr(config, name, 0.0)
     model = kind(config)
     load_encoder(model.base_model, backbone)
-    if backbone.head:
-        model.head.load_state_dict(backbone.head)
     if kind is CustomHeadDistilBert:  # MPNet's attention has a bias of its own
         model.set_attn_implementation(attention()[0])
     return model

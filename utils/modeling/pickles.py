@@ -398,6 +398,13 @@ class Budget:
 
     def __init__(self):
         self.left, self.letters = MOST_NAMES, 100 * MOST_NAMES
+        self.seen: set[int] = set()
+
+    def is_new(self, value) -> bool:
+        """Whether a container was not met before: one may stand in many places."""
+        known = id(value) in self.seen
+        self.seen.add(id(value))
+        return not known
 
     def spend(self, name: str = "") -> None:
         """Raise ValueError once there were too many."""
@@ -409,7 +416,9 @@ class Budget:
 
 def _groups(value, name: str, budget: Budget):
     """A Group for each state dict or module with tensors, as records, in what was unpickled."""
-    budget.spend()
+    budget.spend(name)
+    if not budget.is_new(value):
+        return
     if _is_module(value):
         tensors = dict(_of_module(value, "", budget))
         modules = dict(_classes(value, "", budget))
@@ -471,11 +480,21 @@ def _classes(module: Stub, name: str, budget: Budget):
             yield from _classes(child, f"{name}.{part}" if name else str(part), budget)
 
 
+def _is_one_of(value, usual: tuple) -> bool:
+    return type(value) in (int, float, str, type(None)) and value in usual
+
+
+def _short(value) -> str:
+    """A plain value as text, of another one its class: written out, that might be endless."""
+    plain = type(value) in (str, int, float, bool, type(None))
+    return repr(value)[:20] if plain else f"a {type(value).__name__}"
+
+
 def _kind(module: Stub) -> str:
     """The name of a module's class, and how it computes otherwise than that class usually does."""
     state, kind = _state(module), type(module).__name__
-    odd = [f"{name} {state[name]!r:.20}" for name, usual in USUAL.get(kind, {}).items()
-           if name in state and state[name] not in usual]  # fmt: skip
+    odd = [f"{name} {_short(state[name])}" for name, usual in USUAL.get(kind, {}).items()
+           if name in state and not _is_one_of(state[name], usual)]  # fmt: skip
     hooks = [name for name in ("_forward_hooks", "_forward_pre_hooks") if state.get(name)]
     return f"{kind} with {', '.join(odd + hooks)}" if odd or hooks else kind
 
@@ -506,6 +525,8 @@ def _configuration(loaded) -> dict:
 def _facts(value, budget: Budget):
     """Each dict and each state in what was unpickled."""
     budget.spend()
+    if not budget.is_new(value):
+        return
     said = value if isinstance(value, dict) else _state(value)
     if said:
         yield said
@@ -523,12 +544,11 @@ def class_names(said: dict) -> list[list[str]]:
     for key in ("id2label", "label2id", "class_to_idx", "idx_to_class", "label_map"):
         names = said.get(key)
         try:
+            plain = (str, int, bool)  # of others, writing or hashing them might never end
+            if any(type(one) not in plain for pair in (names or {}).items() for one in pair):
+                raise TypeError
             if names and not any(str(number).isdecimal() for number in names):
                 names = {number: name for name, number in names.items()}
-            if any(
-                type(one) not in (str, int, bool) for pair in (names or {}).items() for one in pair
-            ):
-                raise TypeError
             if names:
                 names = {int(number): str(name).strip().lower() for number, name in names.items()}
                 found.append([names[number] for number in sorted(names)])

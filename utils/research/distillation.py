@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from utils.evaluation.metrics import share
 from utils.evaluation.predictions import rounded
 from utils.files import write
 from utils.inference.classifier import Classifier
+from utils.research.experiments import Teacher
 
 CHUNK = 2000  # reviews that are labelled before the next saving
 HELD_OUT = 2000  # the last of the reviews without labels, from which no student learns
@@ -64,68 +65,73 @@ def read_labels(path: Path) -> dict:
                 "about": json.loads(str(saved["about"]))}  # fmt: skip
 
 
-def soft_labels(all_texts: pd.DataFrame, rows: slice, teachers: dict[Path, str]) -> np.ndarray:
+@dataclass(frozen=True)
+class SoftLabels:
+    """Where a teacher's labels are, and the hash of the model that they must be of."""
+
+    teacher: Teacher
+    path: Path
+    model_sha256: str
+
+
+def mean_labels(all_texts: pd.DataFrame, rows: slice, teachers: list[SoftLabels]) -> np.ndarray:
     """The mean of what teachers gave to some rows of the texts, float64 of shape (rows,).
 
-    `teachers` are the files of labels, each with the hash of the model that they must be of.
     Raises InputError where a teacher has not labelled all texts up to these, in this order.
     """
     found = []
-    for path, model_sha256 in teachers.items():
-        saved = read_labels(path) if path.exists() else {"labels": []}
+    for labels in teachers:
+        saved = read_labels(labels.path) if labels.path.exists() else {"labels": []}
         labelled = len(saved["labels"])
         if (
             labelled < rows.stop
             or saved["texts"] != hash_of(all_texts.head(labelled))
-            or saved["about"]["model_sha256"] != model_sha256
+            or saved["about"]["model_sha256"] != labels.model_sha256
         ):
-            step = path.name.split("-")[0]
+            teacher = labels.teacher
             raise InputError(
-                f"{path.name} does not hold the labels of these {rows.stop:,} reviews: run "
-                f"scripts/research.py {step} --label with its seed and backbone first."
+                f"{labels.path.name} does not hold the labels of these {rows.stop:,} reviews: run "
+                f"scripts/research.py {teacher.experiment} --label with SEED={teacher.seed} and "
+                "its backbone first."
             )
         found.append(saved["labels"][rows].astype(float))
     return np.mean(found, axis=0)
 
 
-def learnt_from(all_texts: pd.DataFrame, count: int | None) -> int:
-    """How many of the texts, the first ones, a student that asks for `count` (None: all) gets."""
-    most = len(all_texts) - min(HELD_OUT, len(all_texts) // 10)
-    return most if count is None else min(count, most)
+def learnt_from(all_texts: pd.DataFrame) -> int:
+    """How many of the texts, the first ones, students learn from; the last compare them."""
+    return len(all_texts) - min(HELD_OUT, len(all_texts) // 10)
 
 
 def with_soft_labels(
-    reviews: Reviews, all_texts: pd.DataFrame, count: int, teachers: dict[Path, str]
+    reviews: Reviews, all_texts: pd.DataFrame, teachers: list[SoftLabels]
 ) -> Reviews:
-    """The labelled reviews, and the first `count` texts with the mean of their teachers' labels.
+    """The labelled reviews, and unlabelled ones with the mean of their teachers' labels.
 
-    Learning from soft labels is Hinton et al.'s distillation (2015). Teachers and errors are those
-    of `soft_labels`.
+    Learning from soft labels is Hinton et al.'s distillation (2015). Errors are those of
+    `mean_labels`.
     """
-    positive, texts = soft_labels(all_texts, slice(0, count), teachers), all_texts.head(count)
-    taught = texts.assign(probability=positive, label=(positive >= 0.5).astype(int))
+    texts = all_texts.head(learnt_from(all_texts))
+    positive = mean_labels(all_texts, slice(0, len(texts)), teachers)
+    soft = texts.assign(probability=positive, label=(positive >= 0.5).astype(int))
     gold = reviews.train.assign(probability=reviews.train["label"].astype(float))
     columns = ["text", "hash", "label", "probability"]
-    train = pd.concat([gold, taught])[columns].reset_index(drop=True)
-    return replace(reviews, train=train, softly_labelled=len(taught))
+    train = pd.concat([gold, soft])[columns].reset_index(drop=True)
+    return replace(reviews, train=train, softly_labelled=len(soft))
 
 
-def against_teachers(
-    classifier: Classifier, all_texts: pd.DataFrame, teachers: dict[Path, str]
-) -> dict | None:
-    """How a student answers, against the mean of its teachers, on the reviews held out of all.
+def agreement_with_teachers(
+    classifier: Classifier, all_texts: pd.DataFrame, teachers: list[SoftLabels]
+) -> dict:
+    """A student's predictions against its teachers' mean, on the reviews that none learns from.
 
-    The `share` of equal answers with its interval, and the `divergences` of the student's
+    The `share` of equal labels with its interval, and the `divergences` of the student's
     probabilities from the teachers' (Kullback and Leibler, 1951), in nats, one a review. They need
     no label, so they compare students of one teacher on more reviews than validation has; those
-    reviews have `texts_sha256`. None, saying so, where the teachers have not labelled all texts.
+    reviews have `texts_sha256`. Raises InputError where the teachers have not labelled all texts.
     """
-    rows = slice(learnt_from(all_texts, None), len(all_texts))
-    try:
-        theirs = soft_labels(all_texts, rows, teachers)
-    except InputError as error:
-        print(f"Not compared with its teachers. {error}", flush=True)
-        return None
+    rows = slice(learnt_from(all_texts), len(all_texts))
+    theirs = mean_labels(all_texts, rows, teachers)
     ours = classifier.probabilities(all_texts["text"].iloc[rows].tolist()).astype(float)
     # A 1 was rounded: what is saved has six digits, so it stands for anything from 0.9999995 on.
     # As it is, one review with a doubtful teacher would have the mean divergence infinite.

@@ -1,16 +1,16 @@
-"""Figures of the research: the ladder of steps, and accuracy against the number of labels."""
+"""Figures of the research: the experiments, and accuracy against the number of labels."""
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from utils.plotting import GREY, OURS, PERCENT, points
-from utils.research.experiments import STEPS
-from utils.research.ladder import BASELINE_RUNG, TEACHERS_RUNG, TITLES, points_gained, worth
+from utils.research.experiments import EXPERIMENTS, TEACHER
+from utils.research.tables import gain, worth
 from utils.settings import Settings
 
 
-def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
-    """Test accuracy of each step that was scored: its seeds, their mean and its 95% interval.
+def experiments(rows: list[dict], references: dict[str, float]) -> Figure:
+    """Test accuracy of each experiment that was scored: its seeds, their mean and 95% interval.
 
     A hollow mark is of one seed alone. `references` are what others report on the same test.
     """
@@ -18,7 +18,7 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
     figure, axes = plt.subplots(figsize=(8, 0.38 * len(rows) + 1.6))
     for place, row in enumerate(reversed(rows)):
         test = row["test"]
-        hue = GREY if row["rung"] in (BASELINE_RUNG, TEACHERS_RUNG) else OURS
+        hue = GREY if row["group"] in ("baseline", TEACHER) else OURS
         axes.plot(test["interval"], [place] * 2, color=hue, lw=1.5)
         axes.plot(test["values"], [place] * test["seeds"], "|", color=hue, ms=9)
         face = hue if test["seeds"] > 1 else "white"
@@ -30,18 +30,20 @@ def ladder(rows: list[dict], references: dict[str, float]) -> Figure:
         axes.axvline(value, color="#555555", ls=style, lw=1, label=name, zorder=0)
     if references:
         axes.legend(loc="lower left", fontsize=8)
-    axes.set_yticks(range(len(rows)), [TITLES.get(row["step"], row["step"]) for row in rows[::-1]])
+    axes.set_yticks(range(len(rows)), [row["title"] for row in rows[::-1]])
     axes.margins(y=0.15)
     axes.xaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("test accuracy")
-    plain = next((row for row in rows if row["step"] == "plain"), None)
-    last = next((row for row in reversed(rows) if row["rung"][0].isdigit()), None)
-    if plain and last is not plain:
-        gain = points_gained(last["test"], plain["test"])
-        made = STEPS[last["step"]]
-        given = f"{gain:+.1f} points over fine-tuning, with the same {Settings.labels:,} labels"
-        given += ",\nreviews without labels" if made.start or made.teachers else ""
-        given += " and larger teachers" if any(other for _, other, _ in made.teachers) else ""
+    plain = next((row for row in rows if row["name"] == "fine_tuned"), None)
+    ours = [row for row in rows if row["name"] in EXPERIMENTS and row["group"] != TEACHER]
+    if plain and (best := max(ours, key=lambda row: row["test"]["mean"])) is not plain:
+        made = EXPERIMENTS[best["name"]]
+        given = (
+            f"{gain(best['test'], plain['test']):+.1f} percentage points over fine-tuning, with "
+        )
+        given += f"the same {Settings.labels:,} labels"
+        given += ",\nunlabelled reviews" if made.tapt or made.teachers else ""
+        given += " and larger teachers" if any(t.backbone for t in made.teachers) else ""
         axes.set_title(given)
     return figure
 
@@ -54,7 +56,7 @@ def learning_curve(curves: dict[str, list[dict]]) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 3.6))
     for name, rows in curves.items():
         hue = GREY if name == "TF-IDF" else OURS
-        line = "--" if name == "plain" else "-"
+        line = "--" if name == "fine-tuned" else "-"
         points(axes, [row["labels"] for row in rows], rows, hue, line, key="mean")
         single = [row for row in rows if row["seeds"] == 1]
         axes.plot([row["labels"] for row in single], [row["mean"] for row in single], "o",

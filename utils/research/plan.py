@@ -1,134 +1,327 @@
-"""What scripts/research.py does: pretrain, label, train a step and score it; resumable."""
+"""What scripts/research.py does: tasks that know what they need, and whether they are done."""
 
+import hashlib
 import json
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from utils import InputError
+from utils.data.reviews import Reviews
 from utils.data.splits import DRAW_SEED
-from utils.evaluation.metrics import accuracy
-from utils.evaluation.predictions import rounded
+from utils.evaluation.calibration import calibrate
+from utils.evaluation.metrics import accuracy, report
+from utils.evaluation.predictions import evaluate, predict_test, rounded
+from utils.export.parity import measure
 from utils.files import sha256, write_json
 from utils.hardware import versions
+from utils.inference.classifier import Classifier
 from utils.modeling.backbones import build_model, load_backbone
-from utils.research.distillation import against_teachers, label_softly, learnt_from, soft_labels
-from utils.research.experiments import MLM, MLM_SEED, PARTS, STEPS, TFIDF, built_on
-from utils.research.pretraining import adapt
+from utils.modeling.baseline import choose_baseline
+from utils.research.distillation import (
+    agreement_with_teachers,
+    label_softly,
+    learnt_from,
+    mean_labels,
+)
+from utils.research.experiments import (
+    BASELINE,
+    EXPERIMENTS,
+    FOLDS,
+    TAPT,
+    TAPT_SEED,
+    Experiment,
+    Teacher,
+)
+from utils.research.pretraining import pretrain
 from utils.research.runs import Research
-from utils.research.scores import evaluate_baseline, score_run
-from utils.results import Run
 from utils.settings import Settings
 from utils.training.fine_tune import fine_tune, load_trained, trained_folder
 from utils.training.fingerprint import fingerprint
-from utils.training.recipe import Recipe
 from utils.training.trainer import make_trainer
 
 
-def pretrain(research: Research) -> Path:
-    """Go on pretraining the backbone on the reviews without labels that students learn from."""
-    texts, counts = research.unlabelled
-    texts = texts.head(learnt_from(texts, None))
-    path = research.path(MLM, f"seed{MLM_SEED}")
-    backbone = load_backbone(research.settings.backbone, teacher=True)
-    result = adapt(path.with_suffix(""), backbone, texts, MLM_SEED)
-    about = {"labels": research.settings.labels, "draw_seed": DRAW_SEED, "unlabelled": counts}
-    return write_json(path, research.reviews.provenance | about | result)
+@dataclass(frozen=True)
+class Pretraining:
+    """Task-adaptive pretraining of the backbone on the unlabelled reviews."""
+
+    research: Research
+
+    def __str__(self) -> str:
+        return f"{TAPT} of {self.research.settings.backbone}"
+
+    def needs(self) -> Iterator["Task"]:
+        """Nothing."""
+        yield from ()
+
+    def is_done(self) -> bool:
+        """Whether its weights are here, and of these reviews."""
+        with suppress(InputError):
+            self.research.pretrained(load_backbone(self.research.settings.backbone, teacher=True))
+            return True
+        return False
+
+    def run(self) -> Path:
+        """Pretrain, or resume; returns the result's file."""
+        research = self.research.of(seed=TAPT_SEED)
+        texts, counts = research.unlabelled
+        texts = texts.head(learnt_from(texts))
+        path = research.path(TAPT)
+        backbone = load_backbone(research.settings.backbone, teacher=True)
+        result = pretrain(path.with_suffix(""), backbone, texts, TAPT_SEED)
+        about = research.about(TAPT) | {"draw_seed": DRAW_SEED, "unlabelled": counts}
+        return write_json(path, research.reviews.provenance | result | about)
 
 
-def score_baseline(research: Research) -> Path:
-    """The baseline's score with this budget of labels, for the learning curve."""
-    counted = evaluate_baseline(research.reviews)
-    result = {
-        **research.reviews.provenance,
-        "training_sha256": research.reviews.training_sha256,
-        "test": counted["report"],
-        "C": counted["C"],
-        "validation_accuracy": counted["validation_accuracy"],
-        "versions": versions(),
-    }
-    return write_json(research.path(TFIDF, f"seed{research.settings.seed}"), result)
+@dataclass(frozen=True)
+class Baseline:
+    """TF-IDF with this budget of labels, for the learning curve."""
+
+    research: Research
+
+    def __str__(self) -> str:
+        return f"{BASELINE} with {self.research.settings.labels:,} labels"
+
+    def needs(self) -> Iterator["Task"]:
+        """Nothing."""
+        yield from ()
+
+    def is_done(self) -> bool:
+        """It takes seconds, so it is always made anew."""
+        return False
+
+    def run(self) -> Path:
+        """Choose C on validation, score it, and return the result's file."""
+        counted = evaluate_baseline(self.research.reviews)
+        result = {
+            **self.research.about(BASELINE),
+            **self.research.reviews.provenance,
+            "training_sha256": self.research.reviews.training_sha256,
+            "test": counted["report"],
+            "C": counted["C"],
+            "validation_accuracy": counted["validation_accuracy"],
+            "versions": versions(),
+        }
+        return write_json(self.research.path(BASELINE), result)
 
 
-def label(research: Research, step: str, count: int) -> Path:
-    """Label reviews that have none with the model of a step, unless that is done."""
-    texts, counts = research.unlabelled
-    path, model_sha256 = research.labels_of(step, research.settings.seed)
-    known = path.with_suffix(".json")
-    with suppress(InputError):
-        soft_labels(texts, slice(0, min(count, len(texts))), {path: model_sha256})
+@dataclass(frozen=True)
+class Labelling:
+    """Soft labels of an experiment's model for the first `count` unlabelled reviews (None: all)."""
+
+    research: Research
+    experiment: Experiment
+    count: int | None = None
+
+    def __str__(self) -> str:
+        settings = self.research.settings
+        return f"soft labels of {self.experiment.name}, {settings.backbone}, seed {settings.seed}"
+
+    def needs(self) -> Iterator["Task"]:
+        """The model that labels."""
+        yield Training(self.research, self.experiment)
+
+    def _path(self) -> Path:
+        path = self.research.path(self.experiment.name)
+        return path.with_name(f"{path.stem}-labels.npz")
+
+    def is_done(self) -> bool:
+        """Whether so many labels of this model are here, as they were saved."""
+        known = self._path().with_suffix(".json")
         result = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
-        if result.get("labels_sha256") == sha256(path):
-            return known
-    classifier, _ = research.trained(step)
-    about = {"unlabelled": counts, "model_sha256": model_sha256}
-    labelled = label_softly(classifier, texts, count, path, about)
-    result = {
-        **research.reviews.provenance,
-        **about,
-        "labels_sha256": sha256(path),
-        "labelled": len(labelled["labels"]),
-        "minutes": round(labelled["seconds"] / 60, 2),
-        "versions": versions(),
+        texts, _ = self.research.unlabelled
+        count = len(texts) if self.count is None else min(self.count, len(texts))
+        with suppress(InputError):
+            labels = self.research.of().soft_labels(_as_teacher(self))
+            mean_labels(texts, slice(0, count), [labels])
+            return result.get("labels_sha256") == sha256(labels.path)
+        return False
+
+    def run(self) -> Path:
+        """Label what is not labelled yet; returns the file that describes the labels."""
+        texts, counts = self.research.unlabelled
+        classifier, trained = self.research.trained(self.experiment.name)
+        path = self._path()
+        about = {"unlabelled": counts, "model_sha256": trained["model_sha256"]}
+        count = len(texts) if self.count is None else self.count
+        labelled = label_softly(classifier, texts, count, path, about)
+        result = {
+            "soft_labels_of": self.research.about(self.experiment.name),
+            **self.research.reviews.provenance,
+            **about,
+            "labels_sha256": sha256(path),
+            "labelled": len(labelled["labels"]),
+            "minutes": round(labelled["seconds"] / 60, 2),
+            "versions": versions(),
+        }
+        return write_json(path.with_suffix(".json"), result)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of an experiment: with a seed, or, of FOLDS, on all labels but a `fold`'s."""
+
+    research: Research
+    experiment: Experiment
+    fold: int | None = None
+    score: bool = False  # on the test, too
+
+    def __str__(self) -> str:
+        settings = self.research.settings
+        which = f"seed {settings.seed}" if self.fold is None else f"fold {self.fold} of {FOLDS}"
+        scored = ", scored on the test" if self.score else ""
+        return f"{self.experiment.name}, {settings.backbone}, {which}{scored}"
+
+    def needs(self) -> Iterator["Task"]:
+        """The pretraining it starts from, and the labels that it learns."""
+        if self.experiment.tapt:
+            yield Pretraining(self.research)
+        for teacher in self.experiment.teachers:
+            at = self.research.of(teacher.seed, teacher.backbone)
+            yield Labelling(at, EXPERIMENTS[teacher.experiment], None)
+
+    def is_done(self) -> bool:
+        """Whether all is measured; a seed's weights must be here, since others start from them."""
+        try:
+            result, key = self._known()
+        except InputError:  # of what it builds on
+            return False
+        missing = self._measures().keys() - result.keys()
+        return not missing and (self.fold is not None or self._weights_are_here(result, key))
+
+    def run(self) -> Path:
+        """Train or resume, measure what is not measured, and return the result's file."""
+        result, _ = self._known()
+        backbone, reviews, recipe = self._ingredients()
+        run = self.research.weights(self.experiment.name, self.fold)
+        model = build_model(backbone, recipe.seed)
+        trainer = make_trainer(run, model, backbone, reviews, recipe)
+        about = {"history": self.research.history(self.experiment)}
+        trained = fine_tune(run, trainer, backbone, reviews, recipe, **about)
+        if result and result["model_sha256"] != trained["model_sha256"]:
+            print("These weights are others than before: what was measured of those is dropped.")
+            result = {}
+        trained.pop("training_loss")
+        result = self.experiment.origin() | trained | result
+        result |= self.research.about(self.experiment.name, self.fold)
+        classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)
+        for name, measured in self._measures().items():
+            if name not in result:
+                result |= measured(classifier, reviews)
+        return write_json(self.research.path(self.experiment.name, self.fold), result)
+
+    def _ingredients(self):
+        if self.fold is not None:
+            if self.research.settings.seed != Settings.seed:
+                raise InputError(f"Folds are compared with SEED={Settings.seed} only.")
+            if self.experiment.teachers:
+                raise InputError(f"{self.experiment.name} learns from models that saw every label: "
+                                 "it cannot be cross-validated.")  # fmt: skip
+        backbone = self.research.backbone(self.experiment)
+        reviews = self.research.reviews
+        if self.fold is not None:
+            reviews = reviews.fold(self.fold, FOLDS)
+        recipe = self.experiment.recipe(backbone.learning_rate, self.research.settings.seed)
+        return backbone, self.research.learnt(self.experiment, reviews), recipe
+
+    def _known(self) -> tuple[dict, str]:
+        """What is measured of this very training already, and its fingerprint."""
+        backbone, reviews, recipe = self._ingredients()
+        path = self.research.path(self.experiment.name, self.fold)
+        result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        key = fingerprint(backbone, reviews, recipe)
+        same = {
+            "reviews_sha256": reviews.reviews_sha256,
+            "training_sha256": reviews.training_sha256,
+            "recipe": asdict(recipe),
+        }
+        if not same.items() <= result.items():
+            return {}, key
+        run = self.research.weights(self.experiment.name, self.fold)
+        scored = {"model_sha256": result["model_sha256"], "split_sha256": reviews.split_sha256}
+        current = result.get("split_sha256") == reviews.split_sha256
+        if self.score and not (current and run.find("evaluation", **scored)):
+            result = {k: v for k, v in result.items() if k not in ("test", "split_sha256")}
+        return result, key
+
+    def _weights_are_here(self, result: dict, key: str) -> bool:
+        run = self.research.weights(self.experiment.name, self.fold)
+        saved = {"fingerprint": key, "model_sha256": result["model_sha256"]}
+        return trained_folder(run, key).exists() and run.find("training", **saved) is not None
+
+    def _measures(self) -> dict[str, Callable[[Classifier, Reviews], dict]]:
+        """What is to be measured, by the field of the result that it gives."""
+        measures = {"validation_as_served": self._validate}
+        if self.experiment.teachers:
+            measures["agreement"] = self._agree
+        if self.score:
+            measures["test"] = self._score
+        return measures
+
+    def _validate(self, classifier: Classifier, reviews: Reviews) -> dict:
+        """On validation, read up to 512 tokens, however many were trained on."""
+        found = classifier.probabilities(reviews.validation["text"].tolist())
+        return {
+            "validation_as_served": {
+                "accuracy": accuracy(reviews.validation["label"], found),
+                "probabilities": rounded(found),
+            }
+        }
+
+    def _agree(self, classifier: Classifier, reviews: Reviews) -> dict:
+        texts, _ = self.research.unlabelled
+        found = agreement_with_teachers(classifier, texts, self.research.teachers(self.experiment))
+        return {"agreement": found}
+
+    def _score(self, classifier: Classifier, reviews: Reviews) -> dict:
+        """On the test, once; and what a card says of the model is saved in its run."""
+        run = self.research.weights(self.experiment.name, self.fold)
+        trained = run.load("training")
+        probabilities = predict_test(run, reviews, classifier, trained)
+        baseline = evaluate_baseline(self.research.reviews)  # on the labels alone
+        found = evaluate(run, reviews, probabilities, trained, baseline)
+        validation = classifier.probabilities(reviews.validation["text"].tolist())
+        calibration = calibrate(run, reviews, validation, probabilities)
+        kept = ("temperature", "temperature_interval", "calibration_error", "log_loss")
+        copies = {}
+        if classifier.model.config.model_type == "distilbert":  # the teacher is not exported
+            copies = measure(run, classifier, trained, reviews.validation)
+        return {
+            "test": found["model"],
+            "predicting_minutes": found["minutes"],
+            "predictions_sha256": hashlib.sha256(np.array(probabilities).tobytes()).hexdigest(),
+            "calibration": {name: calibration[name] for name in kept},
+            "split_sha256": reviews.split_sha256,
+            **{name: copy for name, copy in copies.items() if isinstance(copy, dict)},
+        }
+
+
+Task = Pretraining | Baseline | Labelling | Training
+
+
+def plan(task: Task) -> list[Task]:
+    """The tasks that are to be run for one, in their order, with itself where it is not done."""
+    if task.is_done():
+        return []
+    tasks = [before for need in task.needs() for before in plan(need)]
+    return list({str(one): one for one in [*tasks, task]}.values())
+
+
+def evaluate_baseline(reviews: Reviews) -> dict:
+    """The baseline of notebook 02 with these labels, chosen on validation and scored."""
+    model, by_c = choose_baseline(reviews.train, reviews.validation)
+    positive = rounded(model.predict_proba(reviews.test["text"])[:, 1])
+    return {
+        "C": max(by_c, key=by_c.get),
+        "validation_accuracy": max(by_c.values()),
+        "report": report(reviews.test["label"].to_numpy(), positive),
+        "probabilities": positive,
     }
-    return write_json(known, result)
 
 
-def train(research: Research, name: str, part: tuple[str, int] | None, score: bool) -> Path:
-    """Train or resume, score if asked to, and return the step's JSON, of its seed or part.
-
-    `part`, such as ("half", 0), is what of the labels is held out, instead of the usual tenth.
-    Parts are compared with one seed, the usual one. A finished step is trained again where its
-    weights are gone, since others may start from them; a part's nobody needs.
-    """
-    step, reviews = STEPS[name], research.reviews
-    if part:
-        if research.settings.seed != Settings.seed:
-            raise InputError(f"Halves and folds are compared with SEED={Settings.seed} only.")
-        if step.teachers or step.start not in (None, MLM):
-            raise InputError(f"{name} learns from models that saw every label: hold none out.")
-        kind, number = part
-        reviews = reviews.fold(number, PARTS[kind])
-    backbone = research.backbone(step)
-    reviews = research.learnt(step, reviews)
-    kind, number = part or ("seed", research.settings.seed)
-    path = research.path(name, f"{kind}{number}")
-    run = Run(path.with_suffix(""))
-    recipe = replace(Recipe(backbone.learning_rate, research.settings.seed), **step.changes)
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    key = fingerprint(backbone, reviews, recipe)
-    same = {"fingerprint": key, "reviews_sha256": reviews.reviews_sha256}
-    known = old if same.items() <= old.items() else {}
-    weights = {"fingerprint": key, "model_sha256": known.get("model_sha256")}
-    here = trained_folder(run, key).exists() and run.find("training", **weights)
-    scored = {"model_sha256": known.get("model_sha256"), "split_sha256": reviews.split_sha256}
-    current = known.get("split_sha256") == reviews.split_sha256
-    if score and not (current and run.find("evaluation", **scored)):  # of these, on these
-        known = {k: v for k, v in known.items() if k not in ("test", "split_sha256")}
-    measured = ["validation_as_served", *(["against_teachers"] if step.teachers else []),
-                *(["test"] if score else [])]  # fmt: skip
-    if known.keys() >= set(measured) and (part or here):
-        return path
-    model = build_model(backbone, research.settings.seed)
-    trainer = make_trainer(run, model, backbone, reviews, recipe)
-    history = research.history(name, recipe, reviews)
-    trained = fine_tune(run, trainer, backbone, reviews, recipe, step=name, history=history)
-    if known and known["model_sha256"] != trained["model_sha256"]:
-        print("These weights are others than before: what was measured of those is dropped.")
-        known = {}
-    result = {**built_on(step), **trained, **known}
-    del result["training_loss"]
-    classifier, _ = load_trained(run, training_sha256=reviews.training_sha256)
-    found = classifier.probabilities(reviews.validation["text"].tolist())
-    result["validation_as_served"] = {  # up to 512 tokens, however many were trained on
-        "accuracy": accuracy(reviews.validation["label"], found),
-        "probabilities": rounded(found),
-    }
-    if step.teachers:
-        found_by = against_teachers(classifier, research.unlabelled[0], research.teachers(step))
-        result |= {"against_teachers": found_by} if found_by else {}
-    if score and "test" not in known:
-        baseline = evaluate_baseline(research.reviews)  # on the labels alone
-        result |= score_run(run, reviews, classifier, found, baseline)
-        result["split_sha256"] = reviews.split_sha256
-    return write_json(path, result)
+def _as_teacher(labelling: Labelling) -> Teacher:
+    settings = labelling.research.settings
+    return Teacher(labelling.experiment.name, settings.seed, settings.backbone)

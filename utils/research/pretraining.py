@@ -1,4 +1,4 @@
-"""Pretraining goes on: masked language modelling on the task's own reviews, without labels."""
+"""Task-adaptive pretraining (TAPT): masked language modelling on the task's own reviews."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def pretraining_fingerprint(backbone: Backbone, texts_sha256: str, seed: int) ->
     return fingerprint_of(backbone, texts_sha256, settings)
 
 
-def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> dict:
+def pretrain(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> dict:
     """Pretrain the backbone on `texts` (`text`, `hash`) and save it below `folder`.
 
     Task-adaptive pretraining (Gururangan et al., "Don't Stop Pretraining", 2020). Each fingerprint
@@ -66,15 +66,15 @@ def adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> d
     """
     folder = folder / pretraining_fingerprint(backbone, hash_of(texts), seed)
     with claim(folder, f"the pretraining {folder.name}"):
-        return _adapt(folder, backbone, texts, seed)
+        return _pretrain(folder, backbone, texts, seed)
 
 
-def _adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> dict:
+def _pretrain(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> dict:
     if (folder / "model").exists():
         return json.loads((folder / "model" / RESULT).read_text(encoding="utf-8"))
     if backbone.config.model_type != "distilbert":
-        raise InputError(f"{backbone.title} is not in DistilBERT's layout: it cannot be pretrained "
-                         "further.")  # fmt: skip
+        raise InputError(f"{backbone.title} is not in DistilBERT's layout: it cannot be "
+                         "pretrained here.")  # fmt: skip
     keep_freed_memory()
     set_seed(seed)
     config = backbone.config.__class__.from_dict(backbone.config.to_dict())
@@ -115,7 +115,7 @@ def _adapt(folder: Path, backbone: Backbone, texts: pd.DataFrame, seed: int) -> 
     minutes = minutes_spent(trainer)
     logs = trainer.state.log_history
     result = {
-        "backbone": f"{backbone.title}, pretrained further on the task's reviews",
+        "backbone": f"{backbone.title}, with task-adaptive pretraining",
         "fingerprint": folder.name,
         "texts_sha256": hash_of(texts),
         "reviews": len(texts),

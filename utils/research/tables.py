@@ -1,169 +1,223 @@
-"""The research's trainings as tables: by fold, by seed, by epoch, and against the usual way."""
+"""What the experiments found, as tables made from saved results alone."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
-from fnmatch import fnmatchcase
-from itertools import chain
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from utils.evaluation.metrics import paired_interval, share
-from utils.formatting import markdown_table, said
-from utils.paths import RESEARCH as FOLDER
-from utils.paths import ROOT
+from utils.evaluation.metrics import share
+from utils.formatting import percentage_points, said
+from utils.paths import RESEARCH
 from utils.research.experiments import (
-    MLM,
-    MLM_SEED,
-    STEPS,
-    Step,
-    describe,
+    BASELINE,
+    EXPERIMENTS,
+    TAPT,
+    TAPT_SEED,
+    Experiment,
+    Teacher,
     is_of,
-    recipe_of,
-    result_name,
 )
-from utils.results import Run
 from utils.settings import Settings
 
-
-def read(path: Path) -> dict:
-    """The result in a file; empty where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def results_in(
-    folder: Path, run: str, which: str, labels: int = Settings.labels
-) -> Iterator[tuple[str, str, dict]]:
-    """Of each result of a run with these labels its step, its seed or part, and itself, by name.
-
-    `which` is a pattern, as seed*, half*. A run's name is none, whatever characters it holds.
-    """
-    for path in sorted(folder.glob("*.json")):
-        step, part = path.stem.split("-")[0], path.stem.split("-")[-1]
-        if fnmatchcase(part, which) and path.name == result_name(step, run, part, labels):
-            yield step, part, read(path)
+TITLES = {BASELINE: "TF-IDF, logistic regression"}
+TITLES |= {name: experiment.title for name, experiment in EXPERIMENTS.items()}
+CURVE = (BASELINE, "fine_tuned", "tapt")  # with fewer labels, too
+TEACHERS_BACKBONE = "mpnet"
+# Test accuracy on IMDB with all of its 25,000 labels, as others published it.
+REFERENCES = {
+    "BERT-base, 25,000 labels (Sanh et al., 2019)": 0.9346,
+    "DistilBERT, 25,000 labels (Sanh et al., 2019)": 0.9282,
+}
 
 
-def results_of(
-    step: str, run: str, which: str, folder: Path = FOLDER, labels: int = Settings.labels
-) -> list[dict]:
-    """The results that were trained as the step now says; `which` is a pattern, as seed*, half*."""
-    found = results_in(folder, run, which, labels)
-    return [result for of, _, result in found if of == step and is_of(step, result)]
+class Results:
+    """The saved results of the experiments on one data set and backbone."""
+
+    def __init__(self, dataset: str = "imdb", backbone: str = "minilm", folder: Path = RESEARCH):
+        self.dataset, self.backbone = dataset, backbone
+        read = (
+            json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))
+        )
+        self.all = list(read)
+
+    def of(self, name: str, **fields) -> list[dict]:
+        """Those of an experiment as it is now, with these fields; of the usual budget of labels."""
+        backbone = fields.pop("backbone", None) or self.backbone
+        if name == "teacher":
+            backbone = TEACHERS_BACKBONE
+        same = {"experiment": name, "run": f"{self.dataset}-{backbone}",
+                "labels": Settings.labels, **fields}  # fmt: skip
+        found = [result for result in self.all if same.items() <= result.items()]
+        return [r for r in found if name not in EXPERIMENTS or is_of(EXPERIMENTS[name], r)]
+
+    def pretrained(self) -> dict | None:
+        """The result of task-adaptive pretraining, if it was run."""
+        return next(iter(self.of(TAPT, seed=TAPT_SEED)), None)
+
+    def minutes(self, name: str) -> float | None:
+        """Minutes of a model with all that it builds on; None where some is not known."""
+        costs = self._costs(EXPERIMENTS[name])
+        return None if None in costs.values() else float(sum(costs.values()))
+
+    def _costs(self, experiment: Experiment, backbone: str | None = None) -> dict[tuple, float]:
+        """Minutes of each part, by what it is: what several build on is there once.
+
+        Medians over seeds; a result without minutes was made on a busy processor.
+        """
+        trained = self.of(experiment.name, fold=None, backbone=backbone)
+        own = [result["minutes"] for result in trained if result["minutes"] is not None]
+        costs = {(experiment.name, backbone): float(np.median(own)) if own else None}
+        if experiment.tapt:
+            found = self.pretrained()
+            costs[TAPT, backbone] = found["minutes"] if found else None
+        for teacher in experiment.teachers:
+            made = self._costs(EXPERIMENTS[teacher.experiment], teacher.backbone)
+            for part, minutes in made.items():
+                own_seed = part[0] == teacher.experiment
+                costs[(*part, teacher.seed) if own_seed else part] = minutes
+            labelled = self._labels_of(teacher)
+            key = "labels of", teacher
+            costs[key] = None
+            if labelled and trained:
+                share_of = trained[0]["softly_labelled_reviews"] / labelled["labelled"]
+                costs[key] = labelled["minutes"] * share_of
+        return costs
+
+    def _labels_of(self, teacher: Teacher) -> dict | None:
+        run = f"{self.dataset}-{teacher.backbone or self.backbone}"
+        same = {"experiment": teacher.experiment, "run": run, "seed": teacher.seed}
+        found = (r for r in self.all if same.items() <= r.get("soft_labels_of", {}).items())
+        return next(found, None)
+
+    def rows(self) -> list[dict]:
+        """One row an experiment that has results, the baseline first.
+
+        `cross_validated` is over both folds, `validation` over seeds on the same tenth of the
+        labels, `test` over seeds; `predicting_minutes`, of the whole test, are the least of them.
+        """
+        rows = []
+        for name in (BASELINE, *EXPERIMENTS):
+            found = self.of(name)
+            if not found:
+                continue
+            of_seeds = [result for result in found if result["fold"] is None]
+            validated = [result for result in found if "validation_as_served" in result]
+            rows.append({
+                "name": name,
+                "title": TITLES[name],
+                "group": EXPERIMENTS[name].group if name in EXPERIMENTS else "baseline",
+                "cross_validated": _validation(
+                    [result for result in validated if result["fold"] is not None], disjoint=True
+                ),
+                "validation": _validation(
+                    [result for result in validated if result["fold"] is None], disjoint=False
+                ),
+                "test": _test([result["test"] for result in of_seeds if "test" in result]),
+                "minutes": self.minutes(name) if name in EXPERIMENTS else None,
+                "predicting_minutes": min(
+                    (result["predicting_minutes"] for result in of_seeds
+                     if "predicting_minutes" in result), default=None,
+                ),
+            })  # fmt: skip
+        return rows
+
+    def learning_curve(self) -> dict[str, list[dict]]:
+        """Test accuracy with each label budget that was scored, by title."""
+        run = f"{self.dataset}-{self.backbone}"
+        found = {}
+        for name in CURVE:
+            own = [r for r in self.all if r.get("experiment") == name and r["run"] == run]
+            rows = []
+            for labels in sorted({result["labels"] for result in own}):
+                tests = [r["test"] for r in self.of(name, labels=labels, fold=None) if "test" in r]
+                if tests:
+                    rows.append({"labels": labels, **_test(tests)})
+            if rows:
+                found["TF-IDF" if name == BASELINE else TITLES[name]] = rows
+        return found
+
+    def agreement(self) -> pd.DataFrame:
+        """How near students come to their teachers on unlabelled reviews that none learns from."""
+        rows = []
+        for name in EXPERIMENTS:
+            for result in self.of(name, fold=None):
+                if found := result.get("agreement"):
+                    rows.append({
+                        "student": TITLES[name],
+                        "seed": result["seed"],
+                        "same label as its teachers": said(found),
+                        "divergence, nats": f"{np.mean(found['divergences']):.4f}",
+                    })  # fmt: skip
+        return pd.DataFrame(rows)
 
 
-def pretrained(run: str = "imdb-minilm", folder: Path = FOLDER) -> dict | None:
-    """The result of pretraining on the reviews without labels, if it was run."""
-    return next(iter(results_of(MLM, run, f"seed{MLM_SEED}", folder)), None)
+def experiments_table(rows: list[dict]) -> pd.DataFrame:
+    """All rows: cross-validation, validation, test and cost."""
 
+    def percent(found: dict | None) -> str:
+        return "" if found is None else said(found)
 
-def cross_validated(dataset: str = "imdb-minilm") -> str:
-    """One row a recipe that was cross-validated, by its last epoch, as Markdown.
-
-    Rows of the same folds, and order of batches, stand together, the best last.
-    """
-    found: dict[tuple[str, bool], dict[int, dict]] = {}
-    for step, part, result in results_in(FOLDER, dataset, "fold*"):
-        recipe = replace(recipe_of(result), best_epoch=False)
-        about = describe(recipe, STEPS.get(step, Step()))
-        name = about, "best_epoch" not in result["recipe"]
-        found.setdefault(name, {})[int(part.removeprefix("fold"))] = result
-    rows = []
-    for (recipe, earlier), results in found.items():
-        last = [result["validation"][-1] for result in results.values()]
-        accuracy = [epoch["accuracy"] for epoch in last]
-        mean = np.mean(accuracy)
-        reviews = sum(result["validation_reviews"] for result in results.values())
-        order = "an earlier one" if earlier else "ours, unless said"
-        cells = [recipe, order, ", ".join(map(str, results))]
-        cells += [", ".join(f"{value:.1%}" for value in accuracy)]
-        cells += [said(share(round(mean * reviews), reviews))]
-        cells += [f"{np.mean([epoch['loss'] for epoch in last]):.3f}"]
-        rows.append((earlier, len(results), mean, cells))
-    head = "recipe", "order of batches", "folds", "accuracy of each", "mean, 95% interval", "loss"
-    return markdown_table(head, (cells for *_, cells in sorted(rows)))
-
-
-def by_epoch(dataset: str = "imdb-minilm") -> str:
-    """Mean validation accuracy after each epoch, over trainings with nine tenths of the labels.
-
-    Without those whose batches went from long to short, which is not done any more.
-    """
-    main = Run(ROOT / "artifacts" / dataset).load("training")
-    others = chain(*(results_in(FOLDER, dataset, which) for which in ("fold*", "seed*")))
-    trained = [main, *(result for *_, result in others if "validation" in result)]
-    trained = [result for result in trained if recipe_of(result).shuffled]
-    # A training of which two epochs were kept is one training: its losses are the same.
-    histories = {
-        tuple((epoch["loss"], epoch["accuracy"]) for epoch in result["validation"]): result
-        for result in trained
-    }
-    histories = [[accuracy for _, accuracy in history] for history in histories]
-    histories = np.array([history for history in histories if len(history) == 3])
-    means = ", ".join(f"{mean:.1%}" for mean in histories.mean(0))
-    before = histories[:, :2].max(1)
-    best, tied = (int(rows.sum()) for rows in (histories[:, 2] > before, histories[:, 2] == before))
-    return (
-        f"Over the {len(histories)} trainings here with batches in random order, validation "
-        f"accuracy after each of three epochs was {means} in the mean; the last epoch was the best "
-        f"of its training {best} times, and as good as the best {tied} times."
+    return pd.DataFrame(
+        {
+            "experiment": row["name"],
+            "method": row["title"],
+            "2-fold cross-validation": percent(row["cross_validated"]),
+            "validation": percent(row["validation"]),
+            "test accuracy": said_test(row["test"]),
+            "minutes to train": _said_minutes(row["minutes"]),
+        }
+        for row in rows
     )
 
 
-def scored(run: str = "imdb-minilm") -> str:
-    """One row a seed of fine-tuning alone that was scored, each recipe's mean ± sample s.d.
-
-    The mean is over seeds: of one that was trained by earlier code, too, the notebooks' run counts.
-    """
-    main = Run(ROOT / "artifacts" / run)
-    trained = main.load("training")
-    found = {describe(recipe_of(trained), Step()): []}
-    for name, _, result in results_in(FOLDER, run, "seed*"):
-        step = STEPS.get(name, Step())
-        if "test" not in result or "fingerprint" not in result or step.start or step.teachers:
-            continue
-        if result["fingerprint"] != trained["fingerprint"]:
-            found.setdefault(describe(recipe_of(result), step), []).append((result, result["test"]))
-    found[next(iter(found))].append((trained, main.load("evaluation")["model"]))
-    lines = []
-    for recipe, rows in found.items():
-        values: dict[str, dict[int, float]] = {"accuracy": {}, "f1": {}}
-        for result, test in sorted(rows, key=lambda row: row[0]["recipe"]["seed"]):
-            cells = []
-            for metric, of_all in values.items():
-                value, (low, high) = test["metrics"][metric].values()
-                of_all[result["recipe"]["seed"]] = value
-                cells.append(f"{value:.4f} [{low:.3f}, {high:.3f}]")
-            epochs = ", ".join(f"{epoch['accuracy']:.1%}" for epoch in result["validation"])
-            about = [recipe, result["recipe"]["seed"], result["versions"]["precision"], epochs]
-            lines.append([*about, result["kept_epoch"], *cells])
-        if len(values["accuracy"]) > 1:
-            of_seeds = [list(by_seed.values()) for by_seed in values.values()]
-            spread = [f"{np.mean(x):.4f} ± {np.std(x, ddof=1):.4f}" for x in of_seeds]
-            seeds = f"mean ± s.d. of {len(of_seeds[0])} seeds"
-            lines.append([recipe, seeds, "", "", "", *spread])
-    head = "recipe", "seed", "precision", "epochs on validation", "kept", "test accuracy", "F1"
-    return markdown_table(head, lines)
+def scored_table(rows: list[dict]) -> pd.DataFrame:
+    """What was scored, in short: test accuracy and cost."""
+    return pd.DataFrame(
+        {
+            "method": row["title"],
+            "test accuracy": said_test(row["test"]),
+            "minutes to train": _said_minutes(row["minutes"]),
+            "minutes to predict the test": _said_minutes(row["predicting_minutes"]),
+        }
+        for row in rows
+        if row["test"]
+    )
 
 
-def self_taught_on_gpu(path: Path = FOLDER / "gpu" / "self_taught_halves.json") -> str:
-    """A student of its own kind's answers, which was tried on a GPU, against other models.
+def learning_curve_table(curves: dict[str, list[dict]]) -> pd.DataFrame:
+    """The learning curve as a table: one row a budget, one column a method."""
+    tests = {(row["labels"], name): said_test(row) for name, rows in curves.items() for row in rows}
+    return pd.DataFrame(
+        {"labels": f"{labels:,}", **{name: tests.get((labels, name), "") for name in curves}}
+        for labels in sorted({labels for labels, _ in tests})
+    )
 
-    Each was trained twice, with the labels of one half, and has answered the other half.
-    """
-    models = {made["model"]: made for made in read(path)["models"]}
-    student, lines = models["self_taught, seed 42"], []
-    for name, made in models.items():
-        pairs = list(zip(made["halves"], student["halves"], strict=True))
-        reviews, (accuracy, _), gain = _paired_gain(pairs)
-        lines.append([name, accuracy, "" if made is student else gain])
-    head = "model", f"accuracy on {reviews:,} reviews", "`self_taught` is better by, 95% interval"
-    return markdown_table(head, lines)
+
+def tried_table(folder: Path = RESEARCH) -> pd.DataFrame:
+    """Experiments that gave nothing and are not in the code any more, one row a comparison."""
+    rows = []
+    tried = json.loads((folder / "tried.json").read_text(encoding="utf-8"))
+    for experiment in tried["experiments"]:
+        for found in experiment.get("cross_validated", [{}]):
+            agreed = (experiment.get("agreement") or experiment.get("agreement_on_gpu") or [{}])[0]
+            gain = found.get("gain")
+            rows.append({
+                "experiment": experiment["what"],
+                "against": TITLES.get(found.get("against"), found.get("against", "")),
+                "reviews": f"{found['reviews']:,}, {found['dataset']}" if found else "",
+                "gain, pp": percentage_points(gain) if gain else "",
+                "validation": said(experiment["validation"]) if "validation" in experiment else "",
+                "divergence from its teachers, nats": f"{agreed['divergence']:.4f}"
+                if agreed else "",
+                "test accuracy": said_test(experiment.get("test")),
+            })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def said_unlabelled(pretrained: dict) -> str:
-    """Which reviews without a label there are, from the result of pretraining, as a sentence."""
+    """Which unlabelled reviews there are, from the result of pretraining, as a sentence."""
     found = pretrained["unlabelled"]
     dropped = {
         "that stand in the test": found["in_test_dropped"],
@@ -181,59 +235,63 @@ def said_unlabelled(pretrained: dict) -> str:
     )
 
 
-def against_ours(
-    steps: tuple[str, ...],
-    runs: tuple[str, ...] = ("imdb-minilm", "rotten-tomatoes-minilm"),
-    folder: Path = FOLDER,
-) -> str:
-    """Other ways of training against ours, on the parts of the labels that both were trained on.
+def gain(test: dict, over: dict) -> float:
+    """Percentage points between the mean test accuracies of two experiments."""
+    return 100 * (test["mean"] - over["mean"])
 
-    The interval is of paired answers: where two models differ on a review, exactly one is right.
-    It does not know what another seed would have changed.
+
+def worth(curve: list[dict], accuracy: float) -> int | None:
+    """How many labels a learning curve needs for an accuracy, between its points on a log scale.
+
+    None where it does not reach it, or where its first point is already above it.
     """
-    lines = []
-    for run in runs:
-        for kind in ("half*", "fold*"):
-            for step in steps:
-                if pairs := _pairs(step, "short", run, kind, folder):
-                    lines.append(_compared(step, pairs))
-    head = ("reviews", "trained on", "validated on", "step", "what it changes", "ours",
-            "its accuracy", "better than ours by, 95% interval")  # fmt: skip
-    return markdown_table(head, lines)
+    for low, high in pairwise(curve):
+        if low["mean"] <= accuracy <= high["mean"]:
+            way = (accuracy - low["mean"]) / max(high["mean"] - low["mean"], 1e-9)
+            return round(low["labels"] * (high["labels"] / low["labels"]) ** way)
+    return None
 
 
-def against(step: str, other: str, run: str = "imdb-minilm") -> str:
-    """The same of two steps, on halves of the labels, as a sentence."""
-    reviews, accuracies, gain = _paired_gain(_pairs(other, step, run, "half*"))
-    return f"`{step}` {accuracies[1]}, `{other}` {accuracies[0]}: {gain} on {reviews:,} reviews."
+def said_test(found: dict | None) -> str:
+    """A test accuracy as text: the mean, the seeds' spread, the interval, and how many seeds."""
+    if found is None:
+        return ""
+    spread = "" if found["spread"] is None else f" ± {100 * found['spread']:.2f}"
+    low, high = found["interval"]
+    seeds = "1 seed" if found["seeds"] == 1 else f"{found['seeds']} seeds"
+    return f"{100 * found['mean']:.2f}{spread}% [{low:.1%}, {high:.1%}], {seeds}"
 
 
-def _pairs(step: str, other: str, run: str, kind: str, folder: Path = FOLDER) -> list[list[dict]]:
-    """Results of two steps, of one part of the labels each, that were trained on the same."""
-    theirs, ours = (
-        {found["training_sha256"]: found for found in results_of(name, run, kind, folder)}
-        for name in (step, other)
-    )
-    return [[found, ours[key]] for key, found in theirs.items() if key in ours]
+def _said_minutes(found: float | None) -> str:
+    return "" if found is None else f"{found:.0f}"
 
 
-def _compared(step: str, pairs: list[list[dict]]) -> list[str]:
-    reviews, accuracies, gain = _paired_gain([pair[::-1] for pair in pairs])
-    theirs, ours = map(recipe_of, pairs[0])
-    change = describe(theirs, STEPS[step], beside=ours)
-    trained_on = f"{len(pairs)} x {pairs[0][0]['train_reviews']:,}"
-    return [pairs[0][0]["dataset"], trained_on, f"{reviews:,}", step, change, *accuracies, gain]
+def _validation(results: list[dict], disjoint: bool) -> dict | None:
+    """Mean accuracy over folds, or over seeds on the same reviews, with its 95% interval."""
+    if not results:
+        return None
+    accuracy = [result["validation_as_served"]["accuracy"] for result in results]
+    reviews = [result["validation_reviews"] for result in results]
+    total = sum(reviews) if disjoint else reviews[0]
+    mean = float(np.average(accuracy, weights=reviews))
+    return {**share(round(mean * total), total), "share": mean, "trainings": len(results)}
 
 
-def _paired_gain(pairs: list[list[dict]]) -> tuple[int, list[str], str]:
-    """Reviews, both accuracies, and how much better the second is, with its 95% interval."""
-    served = [[result["validation_as_served"] for result in pair] for pair in pairs]
-    answers = [[np.array(x["probabilities"]) >= 0.5 for x in pair] for pair in served]
-    reviews = sum(len(theirs) for theirs, _ in answers)
-    right = np.sum([[x["accuracy"] * len(a) for x, a in zip(*both, strict=True)]
-                    for both in zip(served, answers, strict=True)], axis=0)  # fmt: skip
-    differ = sum(int((theirs != ours).sum()) for theirs, ours in answers)
-    gain = (right[1] - right[0]) / reviews
-    half = paired_interval(gain, differ, reviews)[1] - gain
-    accuracies = [f"{value / reviews:.1%}" for value in right]
-    return reviews, accuracies, f"{100 * gain:+.1f} ± {100 * half:.1f} points"
+def _test(reports: list[dict]) -> dict | None:
+    """Mean accuracy on the test, the sample s.d. over seeds, and the interval of its size.
+
+    Of reports on tests of several sizes those on the largest count.
+    """
+    if not reports:
+        return None
+    largest = max(report["reviews"] for report in reports)
+    reports = [report for report in reports if report["reviews"] == largest]
+    values = [report["metrics"]["accuracy"]["value"] for report in reports]
+    mean = float(np.mean(values))
+    return {
+        "seeds": len(values),
+        "values": values,
+        "mean": mean,
+        "spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "interval": share(round(mean * largest), largest)["interval"],
+    }

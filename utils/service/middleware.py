@@ -33,6 +33,14 @@ HEADERS = {
 log = logging.getLogger("reviews")
 
 
+class OneLine(logging.Formatter):
+    """Log messages in one line each, whatever characters a request's path holds."""
+
+    def formatMessage(self, record):
+        message = super().formatMessage(record)
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+
+
 class QuietFlask(APIFlask):
     """A Flask application whose log of exceptions holds no review."""
 

@@ -119,6 +119,7 @@ def listen(app: APIFlask, host: str, port: int) -> TcpWSGIServer:
 
     Raises InputError where the address cannot be listened at.
     """
+    logging.getLogger("waitress").setLevel(logging.WARNING)  # at INFO it logs paths as they came
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # bounded by the application
     connections = most_connections()
     try:

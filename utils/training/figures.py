@@ -23,11 +23,11 @@ def training_curves(result: dict) -> Figure:
     count = result["validation_reviews"]
     rows = [share(round(accuracy * count), count) for accuracy in validation["accuracy"]]
     points(right, validation["epoch"], rows, OURS, "-")
-    kept = validation[validation["epoch"] == result["kept_epoch"]].iloc[0]
-    right.annotate(f"{kept['accuracy']:.1%}", (kept["epoch"], kept["accuracy"]), va="center",
+    last = validation.iloc[-1]
+    right.annotate(f"{last['accuracy']:.1%}", (last["epoch"], last["accuracy"]), va="center",
                    xytext=(8, 0), textcoords="offset points", color=OURS)  # fmt: skip
     right.set(xlabel="epoch", ylabel="validation accuracy", xticks=validation["epoch"])
     right.margins(x=0.2)
     right.yaxis.set_major_formatter(PERCENT)
-    right.set_title(f"{kept['accuracy']:.1%} after the epoch that is kept")
+    right.set_title(f"{last['accuracy']:.1%} after the last epoch, which is kept")
     return figure

@@ -15,7 +15,7 @@ from transformers import (
     Trainer,
     set_seed,
 )
-from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import SAFE_WEIGHTS_NAME
 
@@ -30,7 +30,6 @@ from utils.modeling.tokenizer import load_tokenizer, model_config
 from utils.results import Run
 from utils.training.progress import minutes_spent
 from utils.training.recipe import Recipe
-from utils.training.trainer import WeightAveraging
 
 RESULT = "training.json"  # beside the weights that it is of
 
@@ -90,17 +89,9 @@ def _fine_tune(
     set_seed(recipe.seed)
     trainer.train(resume_from_checkpoint=checkpoint)
     minutes = minutes_spent(trainer)
-    if recipe.best_epoch and trainer.state.best_model_checkpoint is None:
-        raise InputError(
-            "The checkpoint of the best epoch is gone (was the folder moved?): delete "
-            f"{run.name}/checkpoints/{key} and train again."
-        )
 
     logs = trainer.state.log_history
     epochs = [log for log in logs if "eval_accuracy" in log]
-    kept = epochs[-1]
-    if recipe.best_epoch:
-        kept = max(epochs, key=lambda log: log["eval_accuracy"])  # the first of equals, as Trainer
     result = {
         **about,
         "parameters": trainer.model.num_parameters(),
@@ -113,7 +104,6 @@ def _fine_tune(
         "minutes": minutes,
         "resumed": bool(checkpoint),
         "processes": processes(),
-        "kept_epoch": round(kept["epoch"]),
         "validation": [
             {"epoch": round(e["epoch"]), "accuracy": float(e["eval_accuracy"]),
              "loss": float(e["eval_loss"])} for e in epochs
@@ -139,10 +129,8 @@ def checkpoint_to_resume(trainer: Trainer) -> str | None:
     """
     folder = Path(trainer.args.output_dir)
     _require_space(folder, trainer.model)
-    averaged = any(isinstance(c, WeightAveraging) for c in trainer.callback_handler.callbacks)
-    last = WeightAveraging.FILE if averaged else "trainer_state.json"  # what is written last
     for torn in folder.glob("checkpoint-*") if trainer.is_world_process_zero() else ():
-        if not (torn / last).exists():  # the save was interrupted
+        if not (torn / TRAINER_STATE_NAME).exists():  # written last: the save was interrupted
             shutil.rmtree(torn)
     trainer.accelerator.wait_for_everyone()
     checkpoint = get_last_checkpoint(folder) if folder.exists() else None
@@ -212,7 +200,7 @@ def load_trained(run: Run, **expected) -> tuple[Classifier, dict]:
     if not any(run.folder.glob("checkpoints/*/model")):
         raise InputError(
             f"The weights of {run.name} are not here (only results are committed): run "
-            "notebooks/03_fine_tuning.ipynb with these settings first or, of a step of the "
+            "notebooks/03_fine_tuning.ipynb with these settings first or, of an experiment of the "
             "research, scripts/research.py."
         )
     result = run.load("training", **expected)

@@ -15,18 +15,14 @@ def fingerprint(backbone: Backbone, reviews: Reviews, recipe: Recipe) -> str:
 
     Not of how many processes share each batch, which the result names: dropout draws otherwise.
     """
-    recipe = asdict(recipe)
-    if recipe["grouped"]:
-        del recipe["grouped"]  # younger than trainings that were done with it
-    return fingerprint_of(backbone, reviews.training_sha256, recipe)
+    return fingerprint_of(backbone, reviews.training_sha256, asdict(recipe))
 
 
 def fingerprint_of(backbone: Backbone, data_sha256: str, recipe: dict) -> str:
     """The same for any training that starts from a backbone, of some data and settings."""
     weights = hashlib.sha256()
-    for part in (backbone.weights, backbone.head or {}):
-        for name in sorted(part):
-            weights.update(name.encode() + part[name].numpy().tobytes())
+    for name in sorted(backbone.weights):
+        weights.update(name.encode() + backbone.weights[name].numpy().tobytes())
     # Attention dropout depends on the device, rounding on all three.
     machine = [device().type, precision()[0], attention()[0]]
     # Where it lies decides nothing, nor which release reads it: that of the first trainings stays,
