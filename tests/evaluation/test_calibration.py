@@ -83,7 +83,8 @@ def test_the_interval_is_that_of_the_answers_drawn_anew():
     assert (low + high) / 2 == pytest.approx(0.4, abs=0.01)
 
 
-def test_an_interval_knows_that_the_temperature_was_fitted_on_few_reviews():
+def test_an_interval_knows_that_the_temperature_was_fitted_on_few_reviews(monkeypatch):
+    monkeypatch.setattr("utils.evaluation.calibration.REFITS", 20)
     labels, probabilities = overconfident(2.0, reviews=4000)
     temperature = fit_temperature(labels, probabilities)
 
@@ -102,8 +103,9 @@ def test_the_threshold_is_the_best_one_and_the_nearest_to_a_half():
     assert best_threshold(labels, np.array([0.1, 0.2, 0.3, 0.8, 0.9])) == 0.5
 
 
-def test_only_validation_chooses_temperature_and_threshold(reviews, tmp_path):
+def test_only_validation_chooses_temperature_and_threshold(reviews, tmp_path, monkeypatch):
     """Whatever the labels of the test are."""
+    monkeypatch.setattr("utils.evaluation.calibration.REFITS", 20)
     run, draw = Run(tmp_path / "run"), np.random.default_rng(0)
     run.save("training", {"model_sha256": "a"})
     known = reviews.validation["label"].to_numpy()

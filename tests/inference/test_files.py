@@ -766,17 +766,22 @@ def test_a_review_of_several_lines_with_commas_is_a_text(classifier, tmp_path):
     assert label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv") == (1, 0)
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("in.jsonl", ""), ("in.json", "[]"), ("in.csv", "text,label\n"), ("in.ndjson", "\n\n")
-])  # fmt: skip
-def test_files_without_a_row_are_an_error(exported, tmp_path, name, content):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / name).write_text(content)
-    for given, output in (("in", "out"), (f"in/{name}", f"one-{name}")):
-        done = run_script("model-inference.py", "--model", exported, "--input", tmp_path / given,
+def test_files_without_a_row_are_an_error(exported, classifier, tmp_path):
+    contents = {"in.jsonl": "", "in.json": "[]", "in.csv": "text,label\n", "in.ndjson": "\n\n"}
+    source = tmp_path / "in"
+    source.mkdir()
+    for name, content in contents.items():
+        (source / name).write_text(content)
+    for name in ("in.jsonl", "in.json", "in.ndjson"):
+        with pytest.raises(InputError, match=f"{name} holds no rows"):
+            label_file(classifier, source / name, tmp_path / name)
+    for name in ("in.jsonl", "in.json", "in.ndjson"):
+        (source / name).unlink()
+    for given, output in ((source, "out"), (source / "in.csv", "out.csv")):
+        done = run_script("model-inference.py", "--model", exported, "--input", given,
                           "--output", tmp_path / output)  # fmt: skip
         assert done.returncode == 1
-        assert "error: " in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("error: ")
         assert "Traceback" not in done.stderr
 
 
