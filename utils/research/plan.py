@@ -22,6 +22,7 @@ from utils.inference.classifier import Classifier
 from utils.modeling.backbones import build_model, load_backbone
 from utils.modeling.baseline import choose_baseline
 from utils.research.distillation import (
+    SoftLabels,
     agreement_with_teachers,
     label_softly,
     learnt_from,
@@ -124,19 +125,20 @@ class Labelling:
         """The model that labels."""
         yield Training(self.research, self.experiment)
 
-    def _path(self) -> Path:
-        path = self.research.path(self.experiment.name)
-        return path.with_name(f"{path.stem}-labels.npz")
+    def _labels(self) -> SoftLabels:
+        settings = self.research.settings
+        itself = Teacher(self.experiment.name, settings.seed, settings.backbone)
+        return self.research.soft_labels(itself)
 
     def is_done(self) -> bool:
         """Whether so many labels of this model are here, as they were saved."""
-        known = self._path().with_suffix(".json")
-        result = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
         texts, _ = self.research.unlabelled
         count = len(texts) if self.count is None else min(self.count, len(texts))
         with suppress(InputError):
-            labels = self.research.of().soft_labels(_as_teacher(self))
+            labels = self._labels()
             mean_labels(texts, slice(0, count), [labels])
+            known = labels.path.with_suffix(".json")
+            result = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
             return result.get("labels_sha256") == sha256(labels.path)
         return False
 
@@ -144,7 +146,7 @@ class Labelling:
         """Label what is not labelled yet; returns the file that describes the labels."""
         texts, counts = self.research.unlabelled
         classifier, trained = self.research.trained(self.experiment.name)
-        path = self._path()
+        path = self._labels().path
         about = {"unlabelled": counts, "model_sha256": trained["model_sha256"]}
         count = len(texts) if self.count is None else self.count
         labelled = label_softly(classifier, texts, count, path, about)
@@ -320,8 +322,3 @@ def evaluate_baseline(reviews: Reviews) -> dict:
         "report": report(reviews.test["label"].to_numpy(), positive),
         "probabilities": positive,
     }
-
-
-def _as_teacher(labelling: Labelling) -> Teacher:
-    settings = labelling.research.settings
-    return Teacher(labelling.experiment.name, settings.seed, settings.backbone)
