@@ -228,6 +228,8 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
                     if surplus := row.pop(None, None):  # it stays in the last column
                         row[columns[-1]] = separator.join([row[columns[-1]], *surplus])
                     problem = f"not the header's {len(columns)} fields" if wrong else None
+                    if list(row.values()) == columns:
+                        problem = "it repeats the header"
                     if any(_holds_rows(value, separator) for value in row.values() if value):
                         problem = ("a quoted cell looks like several rows: in quotes, a quote is "
                                    "written twice")  # fmt: skip
@@ -365,7 +367,7 @@ def _read_parquet(path: Path) -> Iterator[Block]:
                     yield Block(part.to_pylist(), share=done / total, schema=schema)
             if not total:
                 yield Block(schema=schema)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
 
 
@@ -507,7 +509,7 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
             if block.schema is None and (lost := _lost(rows, table.to_pylist())):
                 raise pa.ArrowInvalid(f"{lost} would be lost")
             writer.write_table(table)
-        except (pa.ArrowException, OverflowError) as error:
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
             raise InputError(
                 f"A column does not keep one type, as parquet needs: {error}. Write .jsonl."
             ) from error

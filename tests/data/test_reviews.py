@@ -1,6 +1,7 @@
 """Sources, the drawn reviews, settings and results: what goes in, and what is refused and how."""
 
 import errno
+import json
 import os
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -979,3 +980,39 @@ def test_a_text_file_that_is_a_device_is_not_read(tmp_path):
     (folder / "train" / "pos" / "999_9.txt").symlink_to("/dev/zero")
     with pytest.raises(InputError, match=r"train/pos/999_9.txt is no regular file"):
         load(folder)
+
+
+CARD = """---
+dataset_info:
+  features:
+  - name: text
+    dtype: string
+  - name: label
+    dtype:
+      class_label:
+        names:
+          '0': pos
+          '1': neg
+---
+# Reviews
+"""
+
+
+@pytest.mark.parametrize("beside", ["dataset_info.json", "README.md"])
+def test_class_names_in_a_file_beside_the_reviews_decide(tmp_path, beside):
+    train, test = (frame[["text", "label"]] for frame in stored_frames())
+    known = {clean(row.text): row.label for row in pd.concat([train, test]).itertuples()}
+    as_two_csvs(tmp_path, *(f.assign(label=1 - f["label"]) for f in (train, test)))
+    info = {"features": {"label": {"_type": "ClassLabel", "names": ["pos", "neg"]}}}
+    (tmp_path / beside).write_text(CARD if beside == "README.md" else json.dumps(info))
+    (tmp_path / "test.csv.gz").unlink()
+    test.assign(label=1 - test["label"]).to_csv(tmp_path / "test.csv", index=False)
+    reviews = load(tmp_path)
+    found = pd.concat([reviews.train, reviews.validation, reviews.test])
+    assert [known[text] for text in found["text"]] == found["label"].tolist()
+
+
+def test_of_label_and_sentiment_it_is_said_which_is_read(tmp_path):
+    frame = make_reviews(200, 0)
+    frame.assign(sentiment=1 - frame["label"]).to_csv(tmp_path / "in.csv", index=False)
+    assert "'label' and 'sentiment' the first is read" in load(tmp_path / "in.csv").origin

@@ -1013,3 +1013,28 @@ def test_a_column_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch):
     for read in (lambda path: list(read_table(path)), read_frame):
         with pytest.raises(InputError, match="the column text unpacks to 5,000,"):
             read(tmp_path / "in.parquet")
+
+
+def test_a_second_header_is_no_review(classifier, tmp_path, capsys):
+    (tmp_path / "in.csv").write_text("text,n\ngreat,1\ntext,n\nweak,2\n")  # cat a.csv b.csv
+    assert label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv") == (3, 1)
+    assert "row 2 has no label: it repeats the header" in capsys.readouterr().err
+
+
+def test_a_file_without_rows_does_not_count_as_labelled_before(exported, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text("text\n")
+    work = Work(exported, tmp_path / "in", tmp_path / "out")
+    for _ in range(2):
+        (found,) = label_folder(work, local)
+        assert (found.rows, found.before) == (0, False)
+
+
+def test_what_parquet_or_python_cannot_hold_is_an_error(classifier, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "great", "k\\ud83d": 1}\n')
+    with pytest.raises(InputError, match=r"Write \.jsonl"):
+        label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.parquet")
+    when = pa.array([2**62], pa.timestamp("ms"))
+    pq.write_table(pa.table({"text": ["great"], "when": when}), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="cannot be read as parquet"):
+        label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.jsonl")

@@ -530,7 +530,8 @@ class Holder:
 
 
 @pytest.mark.parametrize("where", [
-    "beside", "in a config", "an attribute", "classes", "label2id", "class_to_idx"
+    "beside", "in a config", "an attribute", "classes", "label2id", "class_to_idx", "label_to_id",
+    "label_list",
 ])  # fmt: skip
 def test_class_names_are_found_wherever_the_file_has_them(original, tmp_path, where):
     weights = original.state_dict()
@@ -539,6 +540,8 @@ def test_class_names_are_found_wherever_the_file_has_them(original, tmp_path, wh
         "in a config": {"model_state_dict": weights, "config": Holder(**SAID, n_heads=4)},
         "classes": {"state_dict": weights, "classes": ["pos", "neg"]},
         "class_to_idx": {"state_dict": weights, "class_to_idx": {"pos": 0, "neg": 1}},
+        "label_to_id": {"state_dict": weights, "label_to_id": {"pos": 0, "neg": 1}},
+        "label_list": {"state_dict": weights, "label_list": ["pos", "neg"]},
         "label2id": {"state_dict": weights, "label2id": {"Positive": 0, "Negative": 1}},
     }.get(where)
     if where == "an attribute":
@@ -817,3 +820,26 @@ def test_a_file_of_holes_does_not_lift_the_limits(tiny_bert, original, tmp_path)
     with script.limits(folder):
         allowed = resource.getrlimit(resource.RLIMIT_DATA)[0]
     assert allowed <= (script.GIGABYTES + 1) * 2**30
+
+
+def test_a_wrapped_model_for_another_task_is_refused_too(tmp_path):
+    wrapped = nn.DataParallel(DistilBertForTokenClassification(CONFIG))
+    with pytest.raises(InputError, match="This is a DistilBertForTokenClassification"):
+        convert(saved(wrapped, tmp_path / "m.pt"))
+
+
+def test_a_class_that_only_has_the_stock_ones_name_is_not_taken_for_it(tmp_path, monkeypatch):
+    model = DistilBertForSequenceClassification(CONFIG)
+    name = DistilBertForSequenceClassification.__name__
+    mine = type(name, (nn.Module,), {"__module__": __name__, "__qualname__": name})
+    monkeypatch.setitem(globals(), name, mine)
+    other = mine()
+    other.__dict__.update(model.__dict__)
+    notes = legacy_model(read_legacy(saved(other, tmp_path / "m.pt")))[1]
+    assert any("[CLS]" in note for note in notes)
+
+
+def test_an_order_that_no_sequential_tells_is_a_note(encoder, tmp_path):
+    model = WithHead(encoder, act=nn.ReLU(), first=nn.Linear(64, 16), last=nn.Linear(16, 2))
+    notes = legacy_model(read_legacy(saved(model, tmp_path / "m.pt")))[1]
+    assert any("ReLU is taken to be between" in note for note in notes)

@@ -174,3 +174,63 @@ def test_an_exported_folder_without_its_tokenizer_is_refused(exported, tmp_path)
     write_manifest(folder, {})
     with pytest.raises(InputError, match="has no tokenizer"):
         Classifier.from_folder(folder)
+
+
+def rewritten(folder: Path, name: str, **values) -> None:
+    path = folder / name
+    said = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(said | values))
+
+
+@pytest.fixture
+def with_name(tmp_path) -> Path:
+    """A vocab.txt that holds a special token of its own, [NAME]."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "film", "##ing", "[NAME]", "by"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    return tmp_path
+
+
+@pytest.mark.parametrize(("file", "said"), [
+    ("tokenizer_config.json", {"additional_special_tokens": ["[NAME]"]}),
+    ("tokenizer_config.json", {"extra_special_tokens": {"name_token": "[NAME]"}}),
+    ("special_tokens_map.json", {"additional_special_tokens": [{"content": "[NAME]"}]}),
+    ("tokenizer_config.json",
+     {"added_tokens_decoder": {"7": {"content": "[NAME]", "special": True}}}),
+    ("added_tokens.json", {"[NAME]": 7}),
+])  # fmt: skip
+def test_special_tokens_that_a_vocabulary_holds_are_not_split(with_name, file, said):
+    rewritten(with_name, file, **said)
+    ids = load_tokenizer(with_name, 9)("film by [NAME]")["input_ids"]
+    assert ids == [2, 5, 8, 7, 3]
+
+
+def test_a_special_token_that_is_nowhere_is_refused(with_name):
+    rewritten(with_name, "tokenizer_config.json", additional_special_tokens=["[PLACE]"])
+    with pytest.raises(InputError, match=r"'\[PLACE\]', which its vocabulary has not"):
+        load_tokenizer(with_name, 9)
+
+
+def test_the_older_file_of_special_tokens_counts(with_name):
+    rewritten(with_name, "special_tokens_map.json", cls_token="[NAME]")
+    assert load_tokenizer(with_name, 9)("film")["input_ids"][0] == 7
+
+
+@pytest.mark.parametrize("change", [
+    lambda said: said["normalizer"].update(lowercase=False),
+    lambda said: said["model"].update(unk_token="[MASK]"),
+    lambda said: said["post_processor"]["special_tokens"]["[CLS]"].update(ids=[4]),
+], ids=["case", "unknown", "template"])  # fmt: skip
+def test_a_tokenizer_json_that_reads_otherwise_than_its_other_files_is_refused(
+    with_name, tmp_path, change
+):
+    tokenizer = load_tokenizer(with_name, 9)
+    folder = tmp_path / "saved"
+    tokenizer.save_pretrained(folder)
+    assert load_tokenizer(folder, 9)("film by")["input_ids"] == [2, 5, 8, 3]
+    said = json.loads((folder / "tokenizer.json").read_text())
+    change(said)
+    (folder / "tokenizer.json").write_text(json.dumps(said))
+    rewritten(folder, "tokenizer_config.json", do_lower_case=True)
+    with pytest.raises(InputError, match="read a text differently"):
+        load_tokenizer(folder, 9)

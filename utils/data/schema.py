@@ -43,7 +43,12 @@ def in_schema(parts: list[Part], settings: Settings) -> tuple[list[pd.DataFrame]
     labels = _labels(named, settings.positive)
     frames = [_checked(part, found) for part, found in zip(named, labels, strict=True)]
     note = _scale_ratings(frames, [part.name for part in parts])
-    return frames, [note] if note else []
+    notes = [note] if note else []
+    both = [part.name for part in parts if {"label", "sentiment"} <= set(part.frame.columns)]
+    if both and not settings.label_column:
+        notes.append(f"{' and '.join(both)}: of the columns 'label' and 'sentiment' the first is "
+                     "read (LABEL_COLUMN).")  # fmt: skip
+    return frames, notes
 
 
 def label_column(columns: list[str], settings: Settings) -> str:

@@ -19,10 +19,13 @@ from datasets import (
     disable_progress_bars,
     load_dataset,
 )
+from huggingface_hub import metadata_load
+from yaml import YAMLError
 
 from utils import InputError
 from utils.data.schema import Part, in_schema, label_column
 from utils.hub import HUB_DATASET, HUB_REVISIONS, require_hub
+from utils.modeling.tokenizer import read_json
 from utils.paths import resolve_path
 from utils.settings import Settings
 from utils.tables import FORMATS, check_parquet, read_table, table_format
@@ -234,9 +237,12 @@ def _read_part(files: list[Path], settings: Settings, split: str | None = None) 
 
 
 def _classes_of(file: Path, settings: Settings) -> tuple[str, ...] | None:
-    """The names of the classes 0, 1, … that a parquet file's own metadata gives, as `datasets`."""
+    """The names of the classes 0, 1, … that a file's own metadata gives, as `datasets` writes it.
+
+    That of a parquet file, else dataset_info.json or the Hub's README.md beside it.
+    """
     if table_format(file) != ".parquet":
-        return None
+        return _classes_beside(file.parent, settings.label_column or "label")
     try:
         schema = pq.read_schema(file)
     except (pa.ArrowException, OSError):
@@ -251,7 +257,29 @@ def _classes_of(file: Path, settings: Settings) -> tuple[str, ...] | None:
                              f"a column {name!r}, which it has not, or not as numbers: save it "
                              "anew, without that metadata.")  # fmt: skip
     names = _class_names(Features.from_arrow_schema(schema), column)
-    return tuple(names) if names else None
+    return tuple(names) if names else _classes_beside(file.parent, column)
+
+
+def _classes_beside(folder: Path, column: str) -> tuple[str, ...] | None:
+    """The classes' names in files of the Hub's data sets, in the folder or that above it."""
+    for place in (folder, folder.parent):
+        info, page = place / "dataset_info.json", place / "README.md"
+        if info.is_file():
+            features = read_json(info).get("features")
+            kind = features.get(column) if isinstance(features, dict) else None
+            if isinstance(kind, dict) and isinstance(kind.get("names"), list):
+                return tuple(map(str, kind["names"]))
+        if page.is_file() and page.stat().st_size < LONGEST_TEXT:
+            try:
+                said = (metadata_load(page) or {}).get("dataset_info")
+                kinds = [feature["dtype"]["class_label"]["names"]
+                         for config in (said if isinstance(said, list) else [said])
+                         for feature in config["features"]
+                         if feature["name"] == column]  # fmt: skip
+                return tuple(str(kinds[0][key]) for key in sorted(kinds[0], key=int))
+            except (ValueError, TypeError, KeyError, IndexError, YAMLError):
+                pass  # a page that says nothing of classes
+    return None
 
 
 def read_frame(path: Path, separator: str = "") -> pd.DataFrame:

@@ -79,7 +79,9 @@ class Classifier:
                 model = _load_model(copy)
                 tokenizer = load_tokenizer(copy, model.config.vocab_size)
             except InputError as error:
-                raise InputError(f"{folder}: {error}") from error
+                raise InputError(
+                    f"{folder}: {str(error).replace(copy.name, folder.name)}"
+                ) from error
             except Exception as error:  # of several libraries
                 raise InputError(
                     f"{folder} cannot be loaded ({type(error).__name__}: {str(error)[:200]}): "

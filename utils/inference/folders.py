@@ -126,6 +126,8 @@ def _checked_claim(work: Work, names: list[str], about: dict) -> set[str]:
             elif known.get(name) != found and name in done:
                 raise InputError(f"{target / name} holds the labels of another file: delete it to "
                                  "label this one, or give another folder.")  # fmt: skip
+        for name in [name for name in done if outputs.get(name, {}).get("rows") == 0]:
+            del done[name]  # there was nothing in it: say so again
         for name in done.keys() & outputs.keys():
             size, written = done[name].stat().st_size, outputs[name]["bytes"]
             if size != written:

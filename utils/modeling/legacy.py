@@ -91,7 +91,8 @@ def legacy_model(
     }
     silent = [text for key, text in assumed.items() if text and key not in legacy.configuration]
     notes = [f"The encoder is taken to have {text}: the file does not say." for text in silent]
-    stock = _check_class(modules.get("", ""))
+    stock = [_check_class(kind) for kind in modules.values() if "DistilBertFor" in kind]
+    stock = bool(stock) and modules.get("") == STOCK
     for name in [name for name in modules if name]:
         if f"{name}.".startswith(inside) or f"{name}." == prefix:
             kind = modules.pop(name)
@@ -301,7 +302,9 @@ def _check_modules(
     if stock:  # whose own code puts ReLU before the last layer
         raise InputError(f"This is a {STOCK} of which one layer was taken away.")
     notes = ["The head is taken to stand on [CLS], the first token: the file does not say."]
-    if layers == 2 and "ReLU" not in kinds:
+    ordered = any(kind == "Sequential" and {*places} <= {*_within(name, modules)}
+                  for name, kind in modules.items())  # fmt: skip
+    if layers == 2 and not ordered:
         notes.append(f"ReLU is taken to be between the head's layers {' and '.join(places)}, as in "
                      "transformers' class: the file does not say.")  # fmt: skip
     return notes

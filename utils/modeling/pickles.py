@@ -42,6 +42,11 @@ SAYS = {
     "hidden_act": "activation",
     "problem_type": "problem_type",
 }
+# Where classes are named: by number, or the numbers by name; and in their order.
+MAPS = ("id2label", "label2id", "class_to_idx", "idx_to_class", "label_map", "label_to_id",
+        "id_to_label", "label2idx", "idx2label")  # fmt: skip
+LISTS = ("classes", "class_names", "label_names", "labels", "target_names", "label_list",
+         "categories")  # fmt: skip
 CONFIGURATION = {"n_heads", "num_attention_heads", "hidden_act", "n_layers", "vocab_size"}
 # Settings of torch's modules that change what they compute, with those that change nothing here.
 USUAL = {
@@ -474,7 +479,10 @@ def _of_module(module: Stub, prefix: str, budget: Budget):
 def _classes(module: Stub, name: str, budget: Budget):
     """Pairs of a module's dotted name and what it is, of it and those in it."""
     budget.spend(name)
-    yield name, _kind(module)
+    yield (
+        name,
+        _kind(module) if _is_librarys(module) else f"{type(module).__module__}.{_kind(module)}",
+    )
     for part, child in (_state(module).get("_modules") or {}).items():
         if isinstance(child, Stub):
             yield from _classes(child, f"{name}.{part}" if name else str(part), budget)
@@ -482,6 +490,12 @@ def _classes(module: Stub, name: str, budget: Budget):
 
 def _is_one_of(value, usual: tuple) -> bool:
     return type(value) in (int, float, str, type(None)) and value in usual
+
+
+def _is_librarys(module: Stub) -> bool:
+    """Whether a class that is called as one of transformers' is one: who wrote it may differ."""
+    named = type(module).__name__.startswith("DistilBertFor")
+    return not named or type(module).__module__.startswith("transformers")
 
 
 def _short(value) -> str:
@@ -541,7 +555,7 @@ def class_names(said: dict) -> list[list[str]]:
     Raises InputError where one of them does not.
     """
     found = []
-    for key in ("id2label", "label2id", "class_to_idx", "idx_to_class", "label_map"):
+    for key in MAPS:
         names = said.get(key)
         try:
             plain = (str, int, bool)  # of others, writing or hashing them might never end
@@ -554,7 +568,7 @@ def class_names(said: dict) -> list[list[str]]:
                 found.append([names[number] for number in sorted(names)])
         except (AttributeError, TypeError, ValueError) as error:
             raise InputError(f"The configuration's {key} does not name classes.") from error
-    for key in ("classes", "class_names", "label_names", "labels", "target_names"):
+    for key in LISTS:
         names = said.get(key)
         if isinstance(names, list | tuple) and [type(name) for name in names] == [str, str]:
             found.append([name.strip().lower() for name in names])

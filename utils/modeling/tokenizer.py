@@ -6,6 +6,7 @@ Where files are missing, transformers gives a tokenizer of five words without a 
 import json
 from pathlib import Path
 
+from tokenizers import Tokenizer
 from transformers import AddedToken, DistilBertTokenizer, MPNetTokenizer, PreTrainedTokenizerBase
 
 from utils import InputError
@@ -17,6 +18,7 @@ SERVED = {"bert": BERTS, "distilbert": BERTS, "mpnet": (MPNetTokenizer, {"MPNetT
 GENERIC = {"PreTrainedTokenizer", "TokenizersBackend"}  # of a tokenizer.json, which says the rest
 ROUNDED = (8, 16, 32, 64, 128)  # what trainings round a vocabulary up to, for their processors
 NEEDED = ("cls_token", "sep_token", "pad_token", "unk_token")
+PROBES = ("", "The film WAS great, wasn't it?", "Café É naïve 好 électrique \U0001f642 zzqqxx")
 OPTIONS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
 MOST_BYTES = 2**26  # of a tokenizer's or a configuration's file
 SAVE_IT = "AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
@@ -79,7 +81,8 @@ def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
     Raises InputError where files are missing, damaged, name code or another kind of tokenizer, a
     special token is missing, or the vocabulary has another size.
     """
-    saved = read_json(folder / "tokenizer_config.json")
+    saved = read_json(folder / "special_tokens_map.json")  # of older releases
+    saved |= read_json(folder / "tokenizer_config.json")
     config = read_json(folder / "config.json")  # none where the folder is a tokenizer's alone
     kind, names = SERVED.get(config.get("model_type"), BERTS)
     named = saved.get("tokenizer_class") or config.get("tokenizer_class") or kind.__name__
@@ -105,9 +108,12 @@ def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
         if value not in ((True, False, None) if name == "strip_accents" else (True, False)):
             raise InputError(f"{folder.name}: {name} is {value!r:.40}, neither true nor false.")
     known = words | {token["content"]: token["id"] for token in added}
+    added += _more_special(folder.name, saved, known, {token["content"] for token in added})
     tokenizer = kind(vocab=words, **_special(saved, known, kind), **options)
     tokenizer.add_tokens([AddedToken(**_without_id(token)) for token in added])
     _check(tokenizer, known, vocabulary, folder.name)
+    if (folder / "tokenizer.json").exists():
+        _check_reading(tokenizer, folder)
     tokenizer.model_max_length = MAX_TOKENS
     return tokenizer
 
@@ -118,18 +124,56 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
 
 
 def _read_added(folder: Path, saved: dict, words: dict[str, int]) -> list[dict]:
-    """Tokens that were added to a vocab.txt, which does not hold them, in the order of their ids.
+    """Tokens that were added to a vocab.txt, which need not hold them, in the order of their ids.
 
     Older releases of transformers kept them in either of two files.
     """
     try:
-        found = dict(read_json(folder / "added_tokens.json"))
+        plain = read_json(folder / "added_tokens.json").items()
+        found = {word: {"id": int(number), "content": word} for word, number in plain}
         decoder = saved.get("added_tokens_decoder") or {}
-        found |= {token["content"]: int(number) for number, token in decoder.items()}
-        rest = sorted((number, word) for word, number in found.items() if word not in words)
+        found |= {token["content"]: {**token, "id": int(number)}
+                  for number, token in decoder.items()}  # fmt: skip
+        if any(words.get(word, token["id"]) != token["id"] for word, token in found.items()):
+            raise ValueError
+        for token in found.values():
+            AddedToken(**_without_id(token))
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise InputError(f"{folder.name} has added tokens without a number.") from error
-    return [{"id": number, "content": word} for number, word in rest]
+    return sorted(found.values(), key=lambda token: token["id"])
+
+
+def _more_special(name: str, saved: dict, known: dict[str, int], added: set[str]) -> list[dict]:
+    """Special tokens beside the usual ones, not split; InputError where one is unknown."""
+    more = []
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        given = saved.get(key) or []
+        for token in given.values() if isinstance(given, dict) else given:
+            word = token.get("content") if isinstance(token, dict) else token
+            if word not in known:
+                raise InputError(f"{name} names the special token {word!r:.40}, which its "
+                                 f"vocabulary has not: {SAVE_IT}.")  # fmt: skip
+            if word not in added:
+                more.append({"id": known[word], "content": word, "special": True})
+    return more
+
+
+def _check_reading(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Raise InputError where the tokenizer.json itself would read a text otherwise."""
+    itself = Tokenizer.from_str(_text_of(folder / "tokenizer.json"))
+    itself.no_truncation()
+    itself.no_padding()
+    special = itself.post_processor is not None
+    added = ["a", *filter(None, tokenizer.get_added_vocab()), "b"]
+    words = [*tokenizer.get_vocab()]
+    some = " ".join(words[:: len(words) // 1000 + 1]).title()
+    for text in (*PROBES, " ".join(added), "".join(added), some):
+        ours = tokenizer(text, add_special_tokens=special)["input_ids"]
+        if itself.encode(text, add_special_tokens=special).ids != ours:
+            raise InputError(
+                f"{folder.name}: its tokenizer.json and its other files read a text differently "
+                f"({text!r:.40}): {SAVE_IT}."
+            )
 
 
 def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], dict, list[dict]]:
