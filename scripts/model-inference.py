@@ -17,6 +17,7 @@ labels files side by side: pip install -c requirements.txt -e ".[ray]".
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -76,6 +77,8 @@ def main() -> None:
         if folder:
             label_files(arguments, layout)
             return
+        if files := [text for text in arguments.texts if os.path.exists(text)]:
+            raise InputError(f"{files[0]} is a file, no review: give it with --input and --output.")
         classifier = Classifier.from_folder(arguments.model)
         if arguments.input:
             rows, unlabelled = label_file(classifier, arguments.input, arguments.output, layout)

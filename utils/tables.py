@@ -34,6 +34,7 @@ LARGEST_ARRAY = 2**28  # bytes of a JSON array, which is read as a whole
 csv.field_size_limit(2**27)  # characters; the default refuses long texts
 SEPARATORS = ";\t|,"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
+LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half a character, which JSON alone can hold
 GZ = ".gz"  # any of the formats made of text may be packed
 
 
@@ -144,6 +145,12 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
     size = max(1, path.stat().st_size)
     with path.open("rb") as raw:
         packed = path.name.lower().endswith(GZ)
+        begin = raw.read(2)
+        raw.seek(0)
+        if begin == b"\x1f\x8b" and not packed:
+            raise InputError(f"{path.name} is packed by gzip: name it {path.name}{GZ}.")
+        if begin in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise InputError(f"{path.name} is UTF-16: save it as UTF-8.")
         file = gzip.GzipFile(fileobj=raw) if packed else raw
         yield file, lambda: raw.tell() / size
 
@@ -180,6 +187,7 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
     with _opened(path) as (file, share):
         mark = _has_mark(file)
         read = 0  # bytes since the last row
+        file.seek(len(codecs.BOM_UTF8) if mark else 0)
 
         def lines() -> Iterator[str]:
             nonlocal read
@@ -188,8 +196,7 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
                 if read > LONGEST_LINE:
                     raise InputError(f"{path.name} has a row of over {LONGEST_LINE:,} bytes.")
                 # Bytes that are no UTF-8 survive as lone surrogates, to be written as they were.
-                text = line.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
-                yield from _at_carriage_returns(text)
+                yield from _at_carriage_returns(line.decode("utf-8", errors="surrogateescape"))
 
         # strict: else an open quote swallows the rows after it
         reader = _Rows(lines(), strict=True, delimiter=separator)
@@ -228,7 +235,7 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
                     if surplus := row.pop(None, None):  # it stays in the last column
                         row[columns[-1]] = separator.join([row[columns[-1]], *surplus])
                     problem = f"not the header's {len(columns)} fields" if wrong else None
-                    if list(row.values()) == columns:
+                    if [(value or "").removeprefix("\ufeff") for value in row.values()] == columns:
                         problem = "it repeats the header"
                     if any(_holds_rows(value, separator) for value in row.values() if value):
                         problem = ("a quoted cell looks like several rows: in quotes, a quote is "
@@ -353,6 +360,10 @@ def _read_parquet(path: Path) -> Iterator[Block]:
         schema = pq.read_schema(path)
         if twice := [name for name in schema.names if schema.names.count(name) > 1]:
             raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
+        for column in schema:
+            if pa.types.is_time64(column.type) and column.type.unit == "ns":
+                raise InputError(f"{path.name}: the times in the column {column.name} have "
+                                 "nanoseconds: they would be lost.")  # fmt: skip
         metadata = pq.read_metadata(path)
         leaves = [metadata.schema.column(number) for number in range(metadata.num_columns)]
         # A text that stands in many rows is stored once: as a dictionary it is read once, too.
@@ -482,7 +493,8 @@ def _write_json(path: Path, packed: bool, array: bool) -> Iterator[Callable[[Blo
             if file.tell() == 0 and block.mark:
                 file.write("\ufeff")
             for row in block.rows:
-                file.write(before + json.dumps(row, ensure_ascii=False, default=str))
+                line = json.dumps(row, ensure_ascii=False, default=str)
+                file.write(before + LONE.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
                 before = ",\n" if array else "\n"
 
         yield write

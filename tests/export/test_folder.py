@@ -402,6 +402,13 @@ def test_a_folder_without_torch_weights_says_so(copy):
         Classifier.from_folder(copy)
 
 
+def test_the_name_of_a_file_is_no_review(folder, tmp_path):
+    (tmp_path / "reviews.csv").write_text("text\ngreat\n")
+    out = run_script("model-inference.py", "--model", folder, tmp_path / "reviews.csv")
+    assert (out.returncode, out.stdout) == (1, "")
+    assert "reviews.csv is a file, no review: give it with --input" in out.stderr
+
+
 def test_arguments_that_cannot_be_read_have_no_label(folder):
     out = run_script("model-inference.py", "--model", folder, b"caf\xe9")
     assert (out.returncode, out.stdout) == (1, "")

@@ -137,7 +137,8 @@ def test_half_a_character_in_another_column_does_not_stop_the_work(classifier, t
     )
     assert label_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out.{target}") == (1, 0)
     kept = (tmp_path / f"out.{target}").read_bytes()
-    assert b"cut \xef\xbf\xbd" in kept  # U+FFFD, the replacement character
+    # Elsewhere than in JSON it is U+FFFD, the replacement character.
+    assert (rb"cut \ud83d" if target == "jsonl" else b"cut \xef\xbf\xbd") in kept
 
 
 def test_a_number_that_parquet_cannot_hold_is_refused(classifier, tmp_path):
@@ -291,7 +292,10 @@ def test_the_output_of_one_run_is_an_input_of_the_next(exported, tmp_path):
     (first / "a.csv").write_text("text\ngreat\n")
     list(label_folder(Work(exported, first, second), local))
     found = list(label_folder(Work(exported, second, third, Layout(suffix="_2")), local))
-    assert [(one.file, one.rows, one.problem) for one in found] == [("a.csv", 1, None)]
+    assert [(one.file, one.rows, bool(one.left_out)) for one in found] == [
+        ("labelled-by.json", 0, True),
+        ("a.csv", 1, False),
+    ]
     (third / "labelled-by.json").write_text("[]")
     with pytest.raises(InputError, match=r"labelled-by\.json is damaged"):
         list(label_folder(Work(exported, second, third, Layout(suffix="_2")), local))
@@ -1038,3 +1042,29 @@ def test_what_parquet_or_python_cannot_hold_is_an_error(classifier, tmp_path):
     pq.write_table(pa.table({"text": ["great"], "when": when}), tmp_path / "in.parquet")
     with pytest.raises(InputError, match="cannot be read as parquet"):
         label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.jsonl")
+
+
+def test_a_byte_order_mark_within_a_file_is_a_part_of_its_text(classifier, tmp_path):
+    """Two files that were joined have one in the middle, and the header again."""
+    (tmp_path / "in.csv").write_text("id,text\n1,great\n\ufeffid,text\n\ufeff2,great\n")
+    assert label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv") == (3, 1)
+    assert "\n\ufeff2,great" in (tmp_path / "out.csv").read_text().replace("\r", "")
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (gzip.compress(b"text\ngreat\n"), r"packed by gzip: name it in\.csv\.gz"),
+    ("text\ngreat\n".encode("utf-16"), "is UTF-16: save it as UTF-8"),
+])  # fmt: skip
+def test_a_file_in_another_wrapping_than_its_name_says_is_named(
+    classifier, tmp_path, content, said
+):
+    (tmp_path / "in.csv").write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv")
+
+
+def test_times_of_nanoseconds_are_refused_since_they_would_lose_digits(classifier, tmp_path):
+    table = pa.table({"text": ["great"], "at": pa.array([1], pa.time64("ns"))})
+    pq.write_table(table, tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="times in the column at have nanoseconds"):
+        label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")

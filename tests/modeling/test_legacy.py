@@ -1,5 +1,6 @@
 """The originals' pickled models: read without running them, written as a safe folder."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -843,3 +844,78 @@ def test_an_order_that_no_sequential_tells_is_a_note(encoder, tmp_path):
     model = WithHead(encoder, act=nn.ReLU(), first=nn.Linear(64, 16), last=nn.Linear(16, 2))
     notes = legacy_model(read_legacy(saved(model, tmp_path / "m.pt")))[1]
     assert any("ReLU is taken to be between" in note for note in notes)
+
+
+def test_a_module_of_ones_own_that_is_called_as_a_librarys_is_refused(original, tmp_path):
+    attention = original.model.transformer.layer[0].attention
+    attention.__class__ = type(type(attention).__name__, (type(attention),),
+                               {"__module__": __name__})  # fmt: skip
+    setattr(sys.modules[__name__], type(attention).__name__, type(attention))
+    with pytest.raises(InputError, match=r"encoder was changed.*test_legacy\.DistilBertSelfAtt"):
+        convert(saved(original, tmp_path / "model.bin"))
+
+
+@pytest.mark.parametrize("change", [
+    lambda model: setattr(model.model.transformer.layer[1].attention, "scaling", 1.0),
+    lambda model: setattr(model, "temperature", 2.5),
+    lambda model: setattr(model.classifier, "forward", torch.sin),
+], ids=["scaling", "temperature", "forward"])  # fmt: skip
+def test_an_attribute_that_changes_what_is_computed_is_refused(original, tmp_path, change):
+    change(original)
+    with pytest.raises(InputError, match=r"scaling 1\.0|temperature 2\.5|forward"):
+        convert(saved(original, tmp_path / "model.bin"))
+
+
+@pytest.mark.parametrize("loss", [nn.MSELoss(), nn.BCEWithLogitsLoss()])
+def test_a_loss_that_does_not_choose_between_two_classes_is_refused(original, tmp_path, loss):
+    original.loss = loss
+    with pytest.raises(InputError, match="not to choose between two classes"):
+        convert(saved(original, tmp_path / "model.bin"))
+
+
+@pytest.mark.parametrize("beside", [
+    {"label_mapping": {"positive": 0, "negative": 1}},
+    {"CLASSES": ["pos", "neg"]},
+    {"labels": {0: "positive", 1: "negative"}},
+    {"id2label": ["positive", "negative"]},
+])  # fmt: skip
+def test_names_of_classes_are_found_however_they_are_kept(original, tmp_path, beside):
+    path = tmp_path / "model.bin"
+    torch.save({"state_dict": original.state_dict(), **beside}, path)
+    model, _ = legacy_model(read_legacy(path), heads=4)
+    assert torch.allclose(logits(model), original(IDS).flip(1), atol=1e-6)
+
+
+def test_three_names_of_two_classes_are_refused(original, tmp_path):
+    path = tmp_path / "model.bin"
+    torch.save({"state_dict": original.state_dict(), "classes": ["neg", "neutral", "pos"]}, path)
+    with pytest.raises(InputError, match="classes are called neg, neutral, pos"):
+        legacy_model(read_legacy(path), heads=4)
+
+
+def test_tensors_beside_the_model_are_named(original, tmp_path):
+    path = tmp_path / "model.bin"
+    lora = {"lora_A": torch.ones(2, 2)}
+    torch.save({"model": original.state_dict(), "adapter": lora, "temperature": torch.ones(1)},
+               path)  # fmt: skip
+    _, notes = legacy_model(read_legacy(path), heads=4)
+    assert any("Left out, since it is beside the model: adapter, temperature" in n for n in notes)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"n_layers": 6}, "says 6 layers, and its weights are 2's"),
+    ({"num_attention_heads": 2}, "contradict each other: n_heads is"),
+])  # fmt: skip
+def test_a_folder_whose_configuration_is_another_models_is_refused(tmp_path, change, said):
+    DistilBertForSequenceClassification(CONFIG).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(InputError, match=said):
+        legacy_model(read_legacy(tmp_path))
+
+
+def test_a_folder_with_an_adapter_is_refused(tmp_path):
+    DistilBertForSequenceClassification(CONFIG).save_pretrained(tmp_path)
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="merge it into the model"):
+        read_legacy(tmp_path)

@@ -61,14 +61,15 @@ def label_folder(work: Work, engine: Engine) -> Iterator[Labelled]:
     if target.resolve() == source.resolve():
         raise InputError("The output would take the place of the input: give another folder.")
     found = sorted(_visible_files(source, target.resolve()))
-    found = [path for path in found if path != source / MODEL]  # an earlier run's own record
-    names = [path.relative_to(source).as_posix() for path in found if table_format(path)]
+    names = [path.relative_to(source).as_posix() for path in found
+             if table_format(path) and path != source / MODEL]  # fmt: skip
     if not names:
         raise InputError(f"{source} holds no file of {FORMATS}.")
     done = _claim(work, names)
     for path in found:
-        if not table_format(path):
+        if not table_format(path) or path == source / MODEL:
             why = "it is a link to a folder" if path.is_dir() else "its extension is not read"
+            why = "it has the name of this program's own record" if table_format(path) else why
             yield Labelled(path.relative_to(source).as_posix(), left_out=why)
     yield from (Labelled(name, before=True) for name in names if name in done)
     for labelled in engine(work, [name for name in names if name not in done]):

@@ -12,7 +12,7 @@ from utils import InputError
 from utils.labels import LABEL_OF, LABELS
 from utils.modeling.backbones import load_weights
 from utils.modeling.model import MOST_LAYERS, CustomHeadDistilBert, fold_head
-from utils.modeling.pickles import WORDS, class_names, read_pickle
+from utils.modeling.pickles import WORDS, configuration_of, read_pickle
 from utils.modeling.tokenizer import model_config
 from utils.text import MAX_TOKENS
 
@@ -25,6 +25,8 @@ PARTS |= {"DistilBertSelfAttention", "DistilBertSdpaAttention", "DistilBertFlash
 ACTIVATIONS = {"gelu": {"GELUActivation", "GELU"}, "relu": {"ReLU"}}
 # Modules without an effect on what is predicted; losses and all kinds of dropout are known by name.
 IDLE = {"Identity", "Sequential", "ModuleList", "ModuleDict"}
+REGRESSION = {"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"}
+EACH_ALONE = {"BCELoss", "BCEWithLogitsLoss", "MultiLabelSoftMarginLoss"}  # a yes or no a class
 SILENT = (["label_0"], ["label_0", "label_1"], ["0"], ["0", "1"])  # names that say nothing
 SAY_IT = "say the names of class 0 and class 1, for example --labels negative positive"
 
@@ -53,8 +55,12 @@ def read_legacy(path: Path) -> Legacy:
                              "classifier can be converted.")  # fmt: skip
         names = config.get("architectures")
         name = str(names[0]) if isinstance(names, list) and names else ""
-        config |= {"names": class_names(config)}
-        return Legacy(load_weights(path), config, {"": name})
+        if adapters := sorted(file.name for file in path.glob("adapter_*")):
+            raise InputError(f"{path.name} holds an adapter, {adapters[0]}: merge it into the "
+                             "model (merge_and_unload), and save that.")  # fmt: skip
+        layers = config.get("n_layers", config.get("num_hidden_layers"))
+        return Legacy(load_weights(path), configuration_of(config) | {"n_layers": layers},
+                      {"": name})  # fmt: skip
     groups = read_pickle(path)
     if not groups:
         raise InputError(f"{path.name} holds no tensors: give a model or a state dict.")
@@ -91,6 +97,8 @@ def legacy_model(
     }
     silent = [text for key, text in assumed.items() if text and key not in legacy.configuration]
     notes = [f"The encoder is taken to have {text}: the file does not say." for text in silent]
+    if left_out := legacy.configuration.get("left_out"):
+        notes.append(f"Left out, since it is beside the model: {', '.join(left_out)}.")
     stock = [_check_class(kind) for kind in modules.values() if "DistilBertFor" in kind]
     stock = bool(stock) and modules.get("") == STOCK
     for name in [name for name in modules if name]:
@@ -186,6 +194,9 @@ def _config(encoder: dict, configuration: dict, heads: int | None) -> DistilBert
             f"The model reads {positions} tokens at most: one that reads {MAX_TOKENS} is needed."
         )
     layers = {m[1] for name in encoder if (m := re.match(r"transformer\.layer\.(\d+)\.", name))}
+    if configuration.get("n_layers") not in (None, len(layers)):
+        raise InputError(f"The file says {configuration['n_layers']} layers, and its weights are "
+                         f"{len(layers)}'s: save it again.")  # fmt: skip
     if len(layers) > MOST_LAYERS:
         raise InputError(f"The model has {len(layers)} layers, of {MOST_LAYERS} at most.")
     config = DistilBertConfig(
@@ -277,6 +288,12 @@ def _check_modules(
     ends = [name for name in modules if name and not _within(name, modules)]
     leaves = {name: kind for name in ends if (kind := modules[name]) not in IDLE
               and "Dropout" not in kind and not kind.endswith("Loss")}  # fmt: skip
+    for name, kind in modules.items():
+        if kind.endswith("Loss") and (kind in REGRESSION or (outputs == 2 and kind in EACH_ALONE)):
+            raise InputError(f"The model was trained by {kind}, not to choose between two classes.")
+        if " with " in kind:
+            raise InputError(f"The module {name or 'itself'} is a {kind}: what that changes is "
+                             "lost.")  # fmt: skip
     for name, kind in leaves.items():
         if kind not in {"Linear", "ReLU", *lasts}:
             raise InputError(f"The module {name} is a {kind}: a head of one linear layer, or of "

@@ -42,11 +42,14 @@ SAYS = {
     "hidden_act": "activation",
     "problem_type": "problem_type",
 }
-# Where classes are named: by number, or the numbers by name; and in their order.
-MAPS = ("id2label", "label2id", "class_to_idx", "idx_to_class", "label_map", "label_to_id",
-        "id_to_label", "label2idx", "idx2label")  # fmt: skip
-LISTS = ("classes", "class_names", "label_names", "labels", "target_names", "label_list",
-         "categories")  # fmt: skip
+# Where classes are named: by number, or the numbers by name, or in their order. Of the others,
+# what names no classes is something else.
+MAPS = {"id2label", "label2id", "class_to_idx", "idx_to_class", "label_map", "label_to_id",
+        "id_to_label", "label2idx", "idx2label", "label_mapping"}  # fmt: skip
+NAMES = MAPS | {"classes", "class_names", "label_names", "labels", "target_names", "label_list",
+                "categories"}  # fmt: skip
+MOST_CLASSES = 10
+LIBRARIES = {"torch", "transformers", "pytorch_transformers"}
 CONFIGURATION = {"n_heads", "num_attention_heads", "hidden_act", "n_layers", "vocab_size"}
 # Settings of torch's modules that change what they compute, with those that change nothing here.
 USUAL = {
@@ -95,7 +98,7 @@ class Group:
 
     `modules` are the names of the classes of a pickled module's parts, by dotted name (the module
     itself has the name ""); empty for a state dict. `configuration` is what the whole file says of
-    the model's heads, activation and classes, wherever it says it: see `_configuration`.
+    the model's heads, activation and classes, wherever it says it: see `configuration_of`.
     """
 
     name: str  # where it lies in the file
@@ -333,9 +336,13 @@ def _read(archive: zipfile.ZipFile, name: str, size: int) -> list[Group]:
         raise InputError(f"{name} describes more than the weights of a model: save a state dict.")
     loaded = _unpickle(archive.read(f"{root}data.pkl"))
     groups = list(_groups(loaded, "", Budget()))
-    configuration = _configuration(loaded)
+    configuration = configuration_of(loaded)
     models = [group for group in groups if any(key.endswith(WORDS) for key in group.tensors)]
-    groups = models or groups  # an optimiser's tensors, twice the size of the weights, stay there
+    if models:  # an optimiser's tensors, twice the size of the weights, stay there
+        rest = [f"{group.name}{key}" for group in groups if group not in models
+                for key in group.tensors]  # fmt: skip
+        configuration["left_out"] = sorted({name.split(".")[0] for name in rest})
+        groups = models
     records = [record for group in groups for record in group.tensors.values()]
     for group in groups:
         for key, record in group.tensors.items():
@@ -479,10 +486,7 @@ def _of_module(module: Stub, prefix: str, budget: Budget):
 def _classes(module: Stub, name: str, budget: Budget):
     """Pairs of a module's dotted name and what it is, of it and those in it."""
     budget.spend(name)
-    yield (
-        name,
-        _kind(module) if _is_librarys(module) else f"{type(module).__module__}.{_kind(module)}",
-    )
+    yield name, _kind(module)
     for part, child in (_state(module).get("_modules") or {}).items():
         if isinstance(child, Stub):
             yield from _classes(child, f"{name}.{part}" if name else str(part), budget)
@@ -492,12 +496,6 @@ def _is_one_of(value, usual: tuple) -> bool:
     return type(value) in (int, float, str, type(None)) and value in usual
 
 
-def _is_librarys(module: Stub) -> bool:
-    """Whether a class that is called as one of transformers' is one: who wrote it may differ."""
-    named = type(module).__name__.startswith("DistilBertFor")
-    return not named or type(module).__module__.startswith("transformers")
-
-
 def _short(value) -> str:
     """A plain value as text, of another one its class: written out, that might be endless."""
     plain = type(value) in (str, int, float, bool, type(None))
@@ -505,15 +503,22 @@ def _short(value) -> str:
 
 
 def _kind(module: Stub) -> str:
-    """The name of a module's class, and how it computes otherwise than that class usually does."""
-    state, kind = _state(module), type(module).__name__
-    odd = [f"{name} {_short(state[name])}" for name, usual in USUAL.get(kind, {}).items()
-           if name in state and not _is_one_of(state[name], usual)]  # fmt: skip
-    hooks = [name for name in ("_forward_hooks", "_forward_pre_hooks") if state.get(name)]
-    return f"{kind} with {', '.join(odd + hooks)}" if odd or hooks else kind
+    """The name of a module's class, and how it computes otherwise than that class usually does.
+
+    One that is not a library's has the name of its file before it: it may be called as theirs.
+    """
+    state, kind, home = _state(module), type(module).__name__, type(module).__module__
+    usual = USUAL.get(kind, {}) | {"temperature": (None, 1)}
+    if isinstance(size := state.get("attention_head_size"), int) and size > 0:
+        usual["scaling"] = (size**-0.5,)
+    odd = [f"{name} {_short(state[name])}" for name, values in usual.items()
+           if name in state and not _is_one_of(state[name], values)]  # fmt: skip
+    odd += [name for name in ("forward", "_forward_hooks", "_forward_pre_hooks") if state.get(name)]
+    kind = kind if home.split(".")[0] in LIBRARIES else f"{home}.{kind}"
+    return f"{kind} with {', '.join(odd)}" if odd else kind
 
 
-def _configuration(loaded) -> dict:
+def configuration_of(loaded) -> dict:
     """What a file says of its model: `n_heads` and `activation` of the encoder, `names`, and more.
 
     `names` are all ways in which it names its classes, each as a list. A configuration may lie in
@@ -555,23 +560,30 @@ def class_names(said: dict) -> list[list[str]]:
     Raises InputError where one of them does not.
     """
     found = []
-    for key in MAPS:
-        names = said.get(key)
-        try:
-            plain = (str, int, bool)  # of others, writing or hashing them might never end
-            if any(type(one) not in plain for pair in (names or {}).items() for one in pair):
-                raise TypeError
-            if names and not any(str(number).isdecimal() for number in names):
-                names = {number: name for name, number in names.items()}
-            if names:
-                names = {int(number): str(name).strip().lower() for number, name in names.items()}
-                found.append([names[number] for number in sorted(names)])
-        except (AttributeError, TypeError, ValueError) as error:
-            raise InputError(f"The configuration's {key} does not name classes.") from error
-    for key in LISTS:
-        names = said.get(key)
-        if isinstance(names, list | tuple) and [type(name) for name in names] == [str, str]:
-            found.append([name.strip().lower() for name in names])
-        elif isinstance(names, Stub):  # numpy's array, say, whose values are not read
+    for key, names in said.items():
+        known = key.lower() if isinstance(key, str) else None
+        if known not in NAMES:
+            continue
+        if isinstance(names, Stub):  # numpy's array, say, whose values are not read
             found.append([f"in a {type(names).__name__}, which is not read"])
+        elif isinstance(names, list | tuple):
+            if len(names) in range(2, MOST_CLASSES + 1) and {type(n) for n in names} == {str}:
+                found.append([name.strip().lower() for name in names])
+        elif names and (in_order := _in_order(names)):
+            found.append(in_order)
+        elif names and known in MAPS:
+            raise InputError(f"The configuration's {key} does not name classes.")
     return found
+
+
+def _in_order(names) -> list[str] | None:
+    """The names of classes in a dict by number, or of numbers by name; None where it is neither."""
+    plain = (str, int, bool)  # of others, writing or hashing them might never end
+    if not isinstance(names, dict) or any(type(n) not in plain for p in names.items() for n in p):
+        return None
+    if not any(str(number).isdecimal() for number in names):
+        names = {number: name for name, number in names.items()}
+    if not all(str(number).isdecimal() for number in names):
+        return None
+    names = {int(number): str(name).strip().lower() for number, name in names.items()}
+    return [names[number] for number in sorted(names)]
