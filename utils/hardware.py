@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
-PRODUCTS = "products"  # the name of our attention among those of transformers
 CPU_ONLY = "ACCELERATE_USE_CPU"  # accelerate's variable: Trainer follows it too
 
 
@@ -43,18 +42,6 @@ def precision() -> tuple[str, str]:
     if torch.cpu._is_avx512_bf16_supported():
         return "bf16", "the CPU has AVX512-BF16"
     return "fp32", "the CPU has no bf16 instructions, and emulating them is slower"
-
-
-def attention() -> tuple[str, str]:
-    """("sdpa" or "products", the reason): how attention is computed.
-
-    The first is transformers' name of torch's fused kernel, the second that of our own.
-    """
-    avx512 = device().type == "cpu" and not torch.cpu._is_amx_tile_supported()
-    if avx512 and precision()[0] == "bf16":
-        # `make bench` measures both.
-        return PRODUCTS, "matrix products in AVX512-BF16 are faster than the fused kernel"
-    return "sdpa", "the kernel is a fused one"
 
 
 def keep_freed_memory() -> None:

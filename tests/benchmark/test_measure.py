@@ -9,8 +9,9 @@ from conftest import load_script
 
 from utils.benchmark import inference, measure
 from utils.benchmark import training as ways
-from utils.hardware import CPU_ONLY, attention, device, precision
+from utils.hardware import CPU_ONLY, device, precision
 from utils.inference import runtimes
+from utils.modeling.attention import attention
 from utils.paths import BENCHMARK
 from utils.text import tokenize
 

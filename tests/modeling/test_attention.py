@@ -1,11 +1,13 @@
 """Attention in plain products: the same numbers as torch's kernel, and bf16 kept as bf16."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from transformers import DistilBertConfig, MPNetConfig, MPNetForSequenceClassification
 
-from utils.hardware import PRODUCTS
-from utils.modeling.attention import products
+from utils.modeling.attention import PRODUCTS, products
 from utils.modeling.model import CustomHeadDistilBert
 
 IDS = torch.randint(5, 40, (3, 17), generator=torch.Generator().manual_seed(0))
@@ -73,3 +75,20 @@ def test_under_autocast_gradients_are_near_those_of_fp32(model):
     theirs, ours = ((grad - exact).norm() / exact.norm() for grad in found.values())
     assert ours < 0.05
     assert ours < 1.5 * theirs
+
+
+AVX512 = """
+import sys
+import torch
+torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported = lambda: True, lambda: False
+from utils.inference.classifier import Classifier
+classifier = Classifier.from_folder(sys.argv[1])
+print(classifier._computes.config._attn_implementation, classifier.predict("great")[0].label)
+"""
+
+
+def test_a_processor_with_avx512_bf16_predicts_in_a_process_that_imports_nothing_else(exported):
+    """The choice once stood apart from what registers it, and only a test imported both."""
+    command = [sys.executable, "-c", AVX512, exported]
+    out = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert out.stdout.split()[:1] == [PRODUCTS], out.stderr

@@ -25,7 +25,8 @@ from utils.benchmark.measure import (
     seconds_of,
     with_ratios,
 )
-from utils.hardware import PRODUCTS, attention, device, keep_freed_memory, precision
+from utils.hardware import device, keep_freed_memory, precision
+from utils.modeling.attention import PRODUCTS, attention
 from utils.modeling.model import CustomHeadDistilBert
 from utils.paths import RELEASED
 from utils.training.trainer import on_one_gpu

@@ -17,9 +17,10 @@ from transformers import (
 )
 
 from utils import InputError
-from utils.hardware import DTYPES, attention, device, keep_freed_memory, precision
+from utils.hardware import DTYPES, device, keep_freed_memory, precision
 from utils.labels import LABELS
 from utils.manifest import checked_copy, require_weights
+from utils.modeling.attention import attention
 from utils.modeling.model import MOST_LAYERS
 from utils.modeling.tokenizer import load_tokenizer, model_config
 from utils.text import MAX_TOKENS, Tokens, as_texts, is_empty, tokenize

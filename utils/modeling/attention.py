@@ -1,11 +1,13 @@
-"""Attention as plain matrix products in the precision of its inputs."""
+"""Attention as plain matrix products in the precision of its inputs, and where it is chosen."""
 
 import torch
 from torch import nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-from utils.hardware import PRODUCTS
+from utils.hardware import device, precision
+
+PRODUCTS = "products"  # its name among transformers' attention implementations
 
 
 def products(
@@ -41,3 +43,15 @@ def products(
 
 AttentionInterface.register(PRODUCTS, products)
 AttentionMaskInterface.register(PRODUCTS, eager_mask)
+
+
+def attention() -> tuple[str, str]:
+    """("sdpa" or "products", the reason): how attention is computed.
+
+    The first is transformers' name of torch's fused kernel, the second that of our own.
+    """
+    avx512 = device().type == "cpu" and not torch.cpu._is_amx_tile_supported()
+    if avx512 and precision()[0] == "bf16":
+        # `make bench` measures both.
+        return PRODUCTS, "matrix products in AVX512-BF16 are faster than the fused kernel"
+    return "sdpa", "the kernel is a fused one"

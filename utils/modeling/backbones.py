@@ -21,10 +21,11 @@ from transformers import (
 )
 
 from utils import InputError
-from utils.hardware import attention, device
+from utils.hardware import device
 from utils.hub import HUB_BACKBONE, HUB_REVISIONS, require_hub
 from utils.labels import LABELS
 from utils.manifest import is_pointer
+from utils.modeling.attention import attention
 from utils.modeling.bert import bert_to_distilbert, distilbert_config
 from utils.modeling.model import MOST_LAYERS, CustomHeadDistilBert
 from utils.modeling.pickles import read_pickle

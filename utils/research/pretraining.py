@@ -17,7 +17,8 @@ from transformers.trainer_callback import PrinterCallback
 from utils import InputError
 from utils.data.unlabelled import hash_of
 from utils.files import claim
-from utils.hardware import attention, device, keep_freed_memory, versions
+from utils.hardware import device, keep_freed_memory, versions
+from utils.modeling.attention import attention
 from utils.modeling.backbones import Backbone, load_encoder
 from utils.text import tokenize
 from utils.training.fine_tune import RESULT, checkpoint_to_resume, keep_model, remove_checkpoints

@@ -5,7 +5,8 @@ import json
 from dataclasses import asdict
 
 from utils.data.reviews import Reviews
-from utils.hardware import attention, device, precision
+from utils.hardware import device, precision
+from utils.modeling.attention import attention
 from utils.modeling.backbones import Backbone
 from utils.training.recipe import Recipe
 
