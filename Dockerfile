@@ -6,7 +6,7 @@ WORKDIR /app
 # What the service imports, at the versions that everything else uses; torch for the CPU.
 COPY requirements.txt .
 RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
-    -c requirements.txt torch transformers apiflask waitress prometheus-client
+    -c requirements.txt torch transformers openvino apiflask waitress prometheus-client
 
 COPY pyproject.toml .
 COPY utils utils

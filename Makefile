@@ -39,7 +39,6 @@ serve: $(INSTALLED)  ## the released model behind a JSON API, and a page: http:/
 	@$(BIN)/python scripts/flask-deployment.py
 
 bench: $(INSTALLED)  ## speeds of training and of predicting, side by side (half an hour on two cores)
-	@$(BIN)/pip install --quiet -c requirements.txt -e ".[bench]"
 	@$(BIN)/python scripts/bench.py
 
 loadtest: $(INSTALLED)  ## the service under load, beside a naive route (seven minutes)
@@ -49,7 +48,7 @@ test: $(INSTALLED)  ## the tests, without the slow ones
 	@$(BIN)/python -m pytest
 
 test-all: $(INSTALLED)  ## all tests: the Hub's protocol, the service and every notebook too
-	@$(BIN)/pip install --quiet -c requirements.txt -e ".[test,ray,evaluate]"
+	@$(BIN)/pip install --quiet -c requirements.txt -e ".[test,ray,evaluate,export]"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo

@@ -11,7 +11,7 @@ os.environ["ACCELERATE_USE_CPU"] = "true"  # runtimes are compared on the proces
 
 from utils import InputError
 from utils.paths import BENCHMARK, RELEASED
-from utils.settings import require_packages, set_up
+from utils.settings import set_up
 
 PARTS = ("training", "inference", "growth", "tried")
 
@@ -44,7 +44,6 @@ def time_parts(parts: list[str]) -> None:
 
     reviews = None
     if "inference" in parts:
-        require_packages("bench", "nncf", "openvino")
         reviews = load_reviews(set_up(backbone="minilm"))  # named, for none is asked for
     if set(parts) != {"training"}:
         check_manifest(RELEASED)  # before anything is timed

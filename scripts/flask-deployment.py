@@ -31,6 +31,10 @@ def main() -> None:
         help="a name or address by which clients call it, beside this machine's own loopback ones "
         "(may be given again; '*' for any)",
     )  # fmt: skip
+    parser.add_argument(
+        "--runtime", choices=("auto", "openvino", "torch"), default="auto",
+        help="what computes; default: OpenVINO on a CPU, where the model has openvino/, else torch",
+    )  # fmt: skip
     arguments = parser.parse_args()
     if not arguments.model.is_dir():
         sys.exit(f"error: --model {arguments.model}: there is no such folder.")
@@ -57,7 +61,9 @@ def main() -> None:
     try:
         # In a thread that ends, and OpenMP's team with it: see Engine.
         with ThreadPoolExecutor(1) as loader:
-            classifier = loader.submit(Classifier.from_folder, arguments.model).result()
+            loaded = loader.submit(Classifier.from_folder, arguments.model, arguments.runtime)
+            classifier = loaded.result()
+        logging.info("%s: %s", classifier.runtime.name, classifier.why)
         engine = Engine(classifier, Metrics())
         app = create_app(engine, classifier.manifest, hosts=hosts)
         server = listen(app, arguments.host, arguments.port)

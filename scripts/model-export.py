@@ -2,7 +2,8 @@
 
 Examples:
   python scripts/model-export.py --run imdb-minilm --output my-model
-  SOURCE=path/to/imdb python scripts/model-export.py --onnx
+  SOURCE=path/to/imdb python scripts/model-export.py --onnx --openvino
+  SOURCE=path/to/imdb python scripts/model-export.py --openvino --model artifacts/model
 """
 
 import argparse
@@ -25,11 +26,21 @@ def main() -> None:
         "--onnx", action="store_true", help="also OUTPUT-onnx/, in fp32 and int8, checked"
     )
     parser.add_argument(
+        "--openvino", action="store_true", help="also OUTPUT/openvino/, in int8, checked: the "
+        "fastest on a CPU"
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", type=Path, help="with --openvino: add it to this exported folder, and no more"
+    )
+    parser.add_argument(
         "--release", action="store_true", help="into artifacts/model instead, in fp16, no zip"
     )
     arguments = parser.parse_args()
     if arguments.release and (arguments.output or arguments.onnx):
         parser.error("--release writes artifacts/model alone: leave out --output and --onnx")
+    given = (arguments.run, arguments.output, arguments.onnx, arguments.release)
+    if arguments.model and (any(given) or not arguments.openvino):
+        parser.error("--model goes with --openvino alone")
     try:
         folder = export(arguments)
     except InputError as error:
@@ -51,8 +62,11 @@ def export(arguments: argparse.Namespace) -> Path:
     from utils.training.fine_tune import load_trained
 
     disable_progress_bar()
+    if arguments.model:
+        add(arguments.model, load_reviews(set_up()))
+        return arguments.model
     reviews = None
-    if arguments.run and not arguments.onnx:
+    if arguments.run and not (arguments.onnx or arguments.openvino):
         run = Run(resolve_path(Settings.read().artifacts) / arguments.run)
         classifier, trained = load_trained(run)
     else:
@@ -61,26 +75,46 @@ def export(arguments: argparse.Namespace) -> Path:
         run = Run.of(settings, reviews.name)
         if arguments.run not in (None, run.name):
             raise InputError(
-                f"--onnx measures on validation, and these settings give {run.name}: set SOURCE "
-                f"and BACKBONE as for {arguments.run}."
+                "--onnx and --openvino measure on validation, and these settings give "
+                f"{run.name}: set SOURCE and BACKBONE as for {arguments.run}."
             )
         classifier, trained = load_trained(
             run, training_sha256=reviews.training_sha256, seed=settings.seed
         )
         parity.measure(run, classifier, trained, reviews.validation)
     if arguments.release:
-        return release_model(run, classifier, trained)
-    folder = export_model(run, classifier, trained, arguments.output or run.folder / "model")
+        folder = release_model(run, classifier, trained)
+        if arguments.openvino:
+            add(folder, reviews)
+        return folder
+    folder = export_model(
+        run, classifier, trained, arguments.output or run.folder / "model",
+        (lambda folder: add(folder, reviews)) if arguments.openvino else None,
+    )  # fmt: skip
     if arguments.onnx:
         from utils.export.onnx import export_onnx
 
         found = export_onnx(run, classifier, trained, reviews.validation, folder)["int8"]
         print(f"ONNX files, fp32 and int8, are in {folder.name}-onnx/.")
-        print(
-            f"With int8 {found['label_flips']} of {found['reviews']} validation labels differ; "
-            f"accuracy {found['accuracy']:.1%} instead of {found['our_accuracy']:.1%}."
-        )
+        say(found)
     return folder
+
+
+def add(folder: Path, reviews) -> None:
+    """Add openvino/ to an exported folder, and say what it loses."""
+    from utils.export.openvino import add_openvino
+
+    found = add_openvino(folder, reviews)
+    print(f"OpenVINO's model, {found['megabytes']} MB in int8, is in {folder.name}/openvino/.")
+    say(found)
+
+
+def say(found: dict) -> None:
+    """Print what a copy in int8 loses on validation."""
+    print(
+        f"With int8 {found['label_flips']} of {found['reviews']} validation labels differ; "
+        f"accuracy {found['accuracy']:.1%} instead of {found['our_accuracy']:.1%}."
+    )
 
 
 if __name__ == "__main__":

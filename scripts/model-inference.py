@@ -37,6 +37,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=RELEASED, help="an exported folder")
     parser.add_argument("--input", type=Path, help="a file of reviews, or a folder of such files")
     parser.add_argument("--output", type=Path, help="the file or folder to write, for --input")
+    parser.add_argument(
+        "--runtime", choices=("auto", "openvino", "torch"), default="auto",
+        help="what computes; default: OpenVINO on a CPU, where the model has openvino/, else torch",
+    )  # fmt: skip
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="for a folder")
     parser.add_argument("--text-column", help="of the input; default: text, else review")
     parser.add_argument(
@@ -79,7 +83,8 @@ def main() -> None:
             return
         if files := [text for text in arguments.texts if os.path.exists(text)]:
             raise InputError(f"{files[0]} is a file, no review: give it with --input and --output.")
-        classifier = Classifier.from_folder(arguments.model)
+        classifier = Classifier.from_folder(arguments.model, arguments.runtime)
+        print(f"{classifier.runtime.name}: {classifier.why}.", file=sys.stderr)
         if arguments.input:
             rows, unlabelled = label_file(classifier, arguments.input, arguments.output, layout)
             print(f"{rows - unlabelled:,} of {rows:,} rows labelled.", file=sys.stderr)
@@ -97,16 +102,20 @@ def label_files(arguments: argparse.Namespace, layout) -> None:
 
     rows = unlabelled = failed = before = 0
     started = time.perf_counter()
-    work = Work(arguments.model, arguments.input, arguments.output, layout)
+    work = Work(arguments.model, arguments.input, arguments.output, layout, arguments.runtime)
+    runtimes = set()
     for found in label_folder(work, ENGINES[arguments.engine]):
         said = f"{found.rows - found.unlabelled:,} of {found.rows:,} rows labelled"
         said = "labelled before" if found.before else said
         said = f"left out: {found.left_out}" if found.left_out else said
         print(f"{found.file}: {found.problem or said}", file=sys.stderr, flush=True)
+        runtimes |= {found.runtime} - {None}
         rows, unlabelled = rows + found.rows, unlabelled + found.unlabelled
         failed, before = failed + (found.problem is not None), before + found.before
     seconds = time.perf_counter() - started
-    print(f"{rows - unlabelled:,} of {rows:,} rows labelled in {seconds:.0f} s.", file=sys.stderr)
+    by = f" by {', '.join(sorted(runtimes))}" if runtimes else ""
+    said = f"{rows - unlabelled:,} of {rows:,} rows labelled in {seconds:.0f} s{by}."
+    print(said, file=sys.stderr)
     if failed:
         sys.exit(f"error: {failed} files have no output, as said above.")
     if not rows and not before:

@@ -170,3 +170,9 @@ def exported(tiny_bert, tmp_path_factory) -> Path:
     classifier = Classifier(build_model(backbone, seed=0), backbone.tokenizer)
     run = Run(tmp_path_factory.mktemp("exported") / "made-up-tiny")
     return export_model(run, classifier, TRAINED, run.folder / "model")
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """The processor computes, whatever accelerator there is."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")

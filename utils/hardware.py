@@ -44,6 +44,15 @@ def precision() -> tuple[str, str]:
     return "fp32", "the CPU has no bf16 instructions, and emulating them is slower"
 
 
+def multiplies_int8() -> bool:
+    """Whether the CPU multiplies int8 natively, by VNNI or AMX.
+
+    Elsewhere products of int8 are slower than fp32's, and their sums may overflow.
+    """
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep what is freed, for the next step to use; other systems are left alone.
 

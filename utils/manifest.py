@@ -15,6 +15,7 @@ NAME = "manifest.json"
 KNOWN = {
     *("config.json", "model.safetensors", "model.onnx", "model_int8.onnx"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"),
+    *("openvino/openvino_model.xml", "openvino/openvino_model.bin"),
     *("README.md", "requirements.txt"),
 }
 PROSE = {"README.md", "requirements.txt"}  # of which no prediction depends

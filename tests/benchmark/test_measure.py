@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from conftest import load_script
 
-from utils.benchmark import inference, measure
+from utils.benchmark import inference, measure, runtimes
 from utils.benchmark import training as ways
 from utils.hardware import CPU_ONLY, device, precision
-from utils.inference import runtimes
 from utils.modeling.attention import attention
 from utils.paths import BENCHMARK
 from utils.text import tokenize
@@ -68,7 +67,7 @@ def test_runtimes_without_extras_answer_the_same(tmp_path):
     texts = ["A moving, clever film.", "Dull and far too long. " * 40]
     exact = inference.exact_probabilities(texts)
     assert (exact >= 0.5).tolist() == [True, False]
-    for runtime in runtimes.runtimes():
+    for runtime in runtimes.contenders():
         if runtime.file == "model.safetensors":
             found = inference.probabilities(runtime.name, tmp_path, texts)["probabilities"]
             assert np.allclose(found, exact, atol=0.02), runtime.name
@@ -95,7 +94,7 @@ def test_runtimes_are_compared_on_the_processor_whatever_accelerator_there_is(sc
     assert device().type == "cpu"
     pipelines = []
     monkeypatch.setattr(runtimes, "pipeline", lambda *_, **given: pipelines.append(given))
-    runtimes.runtimes()[0].load(None)
+    runtimes.contenders()[0].load(None)
     assert [given["device"].type for given in pipelines] == ["cpu"]
 
 

@@ -22,6 +22,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from utils import InputError
 from utils.data.sources import read_frame
 from utils.export.folder import write_model
+from utils.hardware import precision
 from utils.inference.classifier import Classifier
 from utils.inference.files import Layout, label_file
 from utils.inference.folders import Work, label_folder, local, on_ray
@@ -619,7 +620,9 @@ def test_an_output_that_is_not_what_was_written_does_not_count_as_done(exported,
     list(label_folder(Work(exported, source, target), local))
     recorded = json.loads((target / "labelled-by.json").read_text(encoding="utf-8"))["outputs"]
     size = (target / "a.csv").stat().st_size
-    assert recorded == {"a.csv": {"rows": 3, "unlabelled": 1, "bytes": size}}
+    by = "torch, fp32" if precision()[0] == "fp32" else "torch, bf16"
+    expected = {"rows": 3, "unlabelled": 1, "runtime": by, "bytes": size}
+    assert recorded == {"a.csv": expected}
     os.truncate(target / "a.csv", size - 5)
     with pytest.raises(InputError, match=r"a\.csv has .* bytes, and .* were written: delete it"):
         list(label_folder(Work(exported, source, target), local))

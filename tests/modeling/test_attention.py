@@ -82,8 +82,8 @@ import sys
 import torch
 torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported = lambda: True, lambda: False
 from utils.inference.classifier import Classifier
-classifier = Classifier.from_folder(sys.argv[1])
-print(classifier._computes.config._attn_implementation, classifier.predict("great")[0].label)
+classifier = Classifier.from_folder(sys.argv[1], "torch")
+print(classifier.runtime.computes.config._attn_implementation, classifier.predict("great")[0].label)
 """
 
 

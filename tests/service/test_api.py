@@ -298,6 +298,8 @@ def test_info_names_the_model_and_its_limits(shared_client, exported):
     info = shared_client.get("/info").json
     assert info["model_sha256"] == check_manifest(exported)["sha256"]["model.safetensors"]
     assert info["labels"] == ["NEGATIVE", "POSITIVE"]
+    assert info["runtime"] == f"torch, {info['precision']}"
+    assert info["runtime_because"]
     assert info["limits"]["max_items"] == MAX_ITEMS
 
 
@@ -354,6 +356,40 @@ def test_a_text_that_breaks_the_model_leaves_the_others_of_its_batch_answered(
     assert engine.alive
 
 
+def test_the_model_that_explains_is_loaded_when_it_is_asked_for_and_predictions_go_on(exported):
+    loaded = Classifier.from_folder(exported, "torch")
+    asked, go_on = threading.Event(), threading.Event()
+
+    def load():
+        asked.set()
+        assert go_on.wait(30)
+        return loaded.model
+
+    classifier = Classifier(load, loaded.tokenizer, runtime=loaded.runtime)
+    engine = Engine(classifier, Metrics())
+    engine.start()
+    client = create_app(engine, check_manifest(exported)).test_client()
+    assert not asked.is_set()
+    with ThreadPoolExecutor(1) as pool:
+        explained = pool.submit(client.post, "/explain", json={"inputs": "a great film"})
+        assert asked.wait(30)
+        assert client.post("/predict", json={"inputs": "a great film"}).status_code == 200
+        go_on.set()
+        assert explained.result().status_code == 200
+    engine.close()
+
+
+def test_an_explanation_whose_model_is_not_loaded_in_time_is_late(exported):
+    loaded, never = Classifier.from_folder(exported, "torch"), threading.Event()
+    classifier = Classifier(lambda: never.wait(30), loaded.tokenizer, runtime=loaded.runtime)
+    engine = Engine(classifier, Metrics())
+    engine.start()
+    client = create_app(engine, check_manifest(exported), deadline_seconds=0.3).test_client()
+    assert client.post("/explain", json={"inputs": "a great film"}).status_code == 504
+    never.set()
+    engine.close()
+
+
 def test_what_waits_together_is_computed_together_the_oldest_and_its_like(
     engine, classifier, monkeypatch
 ):
@@ -362,12 +398,12 @@ def test_what_waits_together_is_computed_together_the_oldest_and_its_like(
         classifier, "softmax", lambda ids: batches.append([len(row) for row in ids]) or real(ids)
     )
     gate = Gate(engine)
-    lengths = [400, 5, 420, 6, 410, 5, 430]
+    lengths = [200, 5, 220, 6, 210, 5, 230]
     futures = [engine.predict([[1] * n], in_a_minute())[0] for n in lengths]
     gate.open()
     wait(futures, 30)
-    assert batches[0][0] == 400
-    assert sorted(batches[0]) == [400, 410, 420, 430]
+    assert batches[0][0] == 200
+    assert sorted(batches[0]) == [200, 210, 220, 230]
     assert sorted(n for batch in batches for n in batch) == sorted(lengths)
 
 

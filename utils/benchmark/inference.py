@@ -1,6 +1,5 @@
 """Speed of prediction: the released model in every runtime, from texts to probabilities."""
 
-import os
 import tempfile
 import time
 from functools import partial
@@ -16,41 +15,21 @@ from utils.benchmark.measure import (
     review_lengths,
     with_ratios,
 )
+from utils.benchmark.runtimes import Predict, contender, contenders, load_tokenizer
 from utils.data.reviews import Reviews
 from utils.export.parity import agreement, in_fp32
 from utils.inference.classifier import BATCH_TOKENS, Classifier
-from utils.inference.runtimes import Predict, load_tokenizer, runtime, runtimes
 from utils.paths import RELEASED
-from utils.text import tokenize
 
 PREDICTED, SINGLE = 48, 16  # reviews of a round: together, and one by one
-BUDGETS = (512, 2048, 8192)  # tokens of a batch, padding included: each runtime's best counts
+BUDGETS = (512, 1024, 2048)  # tokens of a batch, padding included: each runtime's best counts
 
 
-def write_copies(folder: Path, texts: list[str]) -> None:
-    """The released model for the runtimes: ONNX in fp32 and int8, and OpenVINO's int8.
-
-    `texts` calibrate the last one's activations.
-    """
-    os.environ["NNCF_CI"] = "1"  # it would report its use to its makers without asking
-    import nncf
-    import openvino
-
+def write_copies(folder: Path) -> None:
+    """The released model in ONNX, in fp32 and int8."""
     from utils.export.onnx import write_onnx
 
-    classifier = Classifier.from_folder(RELEASED)
-    write_onnx(classifier.model, folder)
-    inputs = [
-        {"input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), dtype=np.int64)}
-        for ids in tokenize(classifier.tokenizer, texts).ids
-    ]
-    model = nncf.quantize(
-        openvino.Core().read_model(folder / "model.onnx"),
-        nncf.Dataset(inputs),
-        model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(inputs),
-    )
-    openvino.save_model(model, folder / "openvino_int8.xml", compress_to_fp16=False)
+    write_onnx(Classifier.from_folder(RELEASED, "torch").model, folder)
 
 
 def time_runtime(name: str, copies: Path, texts: list[str], single: list[str]) -> dict:
@@ -58,7 +37,7 @@ def time_runtime(name: str, copies: Path, texts: list[str], single: list[str]) -
 
     Everything is predicted once before: runtimes build kernels for each shape that is new.
     """
-    found = runtime(name)
+    found = contender(name)
     predict = found.load(copies)
     warm_up, seconds = 0.0, {}
     for budget in BUDGETS if found.batched else (BATCH_TOKENS,):
@@ -72,7 +51,7 @@ def time_runtime(name: str, copies: Path, texts: list[str], single: list[str]) -
 
 def probabilities(name: str, copies: Path, texts: list[str]) -> dict:
     """What the runtime predicts, to be compared with the others' predictions."""
-    return {"probabilities": runtime(name).load(copies)(texts, BATCH_TOKENS).tolist()}
+    return {"probabilities": contender(name).load(copies)(texts, BATCH_TOKENS).tolist()}
 
 
 def random_texts(lengths: list[int]) -> list[str]:
@@ -92,7 +71,7 @@ def _seconds(predict: Predict, texts: list[str], batch_tokens: int) -> float:
 
 def exact_probabilities(texts: list[str]) -> np.ndarray:
     """What the model answers in fp32: the others are compared with it."""
-    return in_fp32(Classifier.from_folder(RELEASED)).probabilities(texts)
+    return in_fp32(Classifier.from_folder(RELEASED, "torch")).probabilities(texts)
 
 
 def compare_runtimes(reviews: Reviews, peak: dict[str, float]) -> dict:
@@ -105,20 +84,20 @@ def compare_runtimes(reviews: Reviews, peak: dict[str, float]) -> dict:
     gflop = forward_gflop("22M", lengths)
     with tempfile.TemporaryDirectory() as folder:
         copies = Path(folder)
-        write_copies(copies, reviews.train["text"].tolist()[:100])
+        write_copies(copies)
         rounds = compare(
             {one.name: partial(time_runtime, one.name, copies, texts, single)
-             for one in runtimes()}, ROUNDS["inference"]
+             for one in contenders()}, ROUNDS["inference"]
         )  # fmt: skip
         answers = {
             one.name: in_fresh_process(partial(probabilities, one.name, copies, validation))[
                 "probabilities"
             ]
-            for one in runtimes()
+            for one in contenders()
         }
         exact = np.array(exact_probabilities(validation))
         rows = {}
-        for one in runtimes():
+        for one in contenders():
             name, weights = one.name, copies / one.file
             medians = {
                 budget: float(np.median([found["seconds"][budget] for found in rounds[name]]))
@@ -130,7 +109,7 @@ def compare_runtimes(reviews: Reviews, peak: dict[str, float]) -> dict:
                 "seconds": [found["seconds"] for found in rounds[name]],
                 "ours": one.ours,
                 "precision": one.precision,
-                "batch_tokens": best if one.batched or one.ours else None,
+                "batch_tokens": best if one.batched else None,
                 "reviews_per_second": PREDICTED / medians[best],
                 "share_of_peak": None
                 if one.precision == "int8"

@@ -23,13 +23,13 @@ from utils.benchmark.measure import (
     profiled,
     review_lengths,
 )
+from utils.benchmark.runtimes import ours
 from utils.benchmark.training import BATCH, train, trainings
 from utils.formatting import markdown_table
 from utils.hardware import versions
 from utils.inference.classifier import Classifier
 from utils.inference.files import label_file
 from utils.inference.folders import Work, label_folder, on_ray, start_ray
-from utils.inference.runtimes import ours
 from utils.paths import RELEASED
 from utils.text import tokenize
 
@@ -170,7 +170,7 @@ def tried() -> dict:
         "training": partial(train, "22M", way, lengths),
         "training, compiled": partial(train, "22M", replace(way, compile=True), lengths),
         "predicting": partial(time_runtime, name, RELEASED, texts, texts[:8]),
-        "predicting, compiled": partial(time_runtime, "ours, compiled", RELEASED, texts, texts[:8]),
+        "predicting, compiled": partial(time_runtime, "compiled", RELEASED, texts, texts[:8]),
     }
     rows = {}
     for case, found in compare(cases, ROUNDS["tried"]).items():

@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,12 +23,18 @@ from utils.results import Run
 INFERENCE_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
-def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) -> Path:
+def export_model(
+    run: Run,
+    classifier: Classifier,
+    trained: dict,
+    folder: Path,
+    add: Callable[[Path], object] | None = None,
+) -> Path:
     """Write a run's model as `folder` and `folder`.zip, each whole or not at all.
 
-    Its head is folded into the stock class; the weights are fp32 safetensors. Returns the folder.
-    Raises InputError where `folder` holds something else, which would be lost, or where it cannot
-    be written.
+    Its head is folded into the stock class; the weights are fp32 safetensors. `add` may write more
+    into the folder before it is packed. Returns the folder. Raises InputError where `folder` holds
+    something else, which would be lost, or where it cannot be written.
     """
     folder = folder.resolve()
     packed = folder.with_name(f"{folder.name}.zip")
@@ -37,11 +44,13 @@ def export_model(run: Run, classifier: Classifier, trained: dict, folder: Path) 
     stock = fold_head(classifier.model, temperature_of(run, trained))
     card = model_card(run, trained, folder.name, half=False)
     folder = write_model(stock, classifier.tokenizer, card, _about(trained), folder)
+    if add:
+        add(folder)
 
     def fill(temporary: Path):
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted(folder.iterdir()):
-                archive.write(file, f"{folder.name}/{file.name}")
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                archive.write(file, Path(folder.name) / file.relative_to(folder))
 
     write(packed, fill)
     return folder

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from utils import InputError
@@ -32,6 +32,7 @@ class Labelled:
     problem: str | None = None
     before: bool = False
     left_out: str | None = None
+    runtime: str | None = None  # that predicted
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Work:
     source: Path
     target: Path
     layout: Layout = USUAL
+    runtime: str = "auto"  # of runtimes.NAMES
 
 
 Engine = Callable[[Work, list[str]], Iterable[Labelled]]
@@ -160,6 +162,7 @@ def _record(work: Work, labelled: Labelled) -> None:
         saved.setdefault("outputs", {})[_shown(labelled.file)] = {
             "rows": labelled.rows,
             "unlabelled": labelled.unlabelled,
+            "runtime": labelled.runtime,
             "bytes": (work.target / labelled.file).stat().st_size,
         }
         write_json(path, saved)
@@ -181,7 +184,7 @@ class FileLabeller:
     """The model, loaded once, for any number of files."""
 
     def __init__(self, work: Work):
-        self.work, self.classifier = work, Classifier.from_folder(work.model)
+        self.work, self.classifier = work, Classifier.from_folder(work.model, work.runtime)
         record = work.target / MODEL
         expected = _saved(record)["model_sha256"] if record.exists() else None
         if expected not in (None, model_sha256(work.model, self.classifier.manifest)):
@@ -196,7 +199,7 @@ class FileLabeller:
             return Labelled(name, problem=str(error))
         except Exception as error:  # whatever is in one file, the next one is labelled
             return Labelled(name, problem=f"{type(error).__name__}: {str(error)[:200]}")
-        return Labelled(name, rows, unlabelled)
+        return Labelled(name, rows, unlabelled, runtime=self.classifier.runtime.name)
 
 
 def local(work: Work, names: list[str]) -> Iterator[Labelled]:
@@ -227,7 +230,8 @@ def on_ray(work: Work, names: list[str], actors: int | None = None) -> Iterator[
     if not names:
         return
     # Actors work in folders of their own.
-    work = Work(*(path.resolve() for path in (work.model, work.source, work.target)), work.layout)
+    folders = {name: getattr(work, name).resolve() for name in ("model", "source", "target")}
+    work = replace(work, **folders)
     items = [{"number": number} for number in range(len(names))]  # a name may be no UTF-8
     start_ray()
     actors = actors or max(1, min(len(items), int(ray.cluster_resources().get("CPU", 1))))

@@ -1,157 +1,132 @@
-"""Ways of computing an exported model's predictions."""
+"""Inference runtimes: each computes the logits of a batch of token ids."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import warnings
+from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
-from transformers import (
-    AutoTokenizer,
-    DistilBertForSequenceClassification,
-    PreTrainedTokenizerBase,
-    pipeline,
-)
+from transformers.utils import logging
 
-from utils.hardware import device, precision
-from utils.inference.classifier import Classifier, batches_by_length
-from utils.paths import RELEASED
-from utils.text import tokenize
+from utils import InputError
+from utils.hardware import DTYPES, device, keep_freed_memory, precision
 
-# Texts and the tokens of a batch -> probabilities of positive, (texts,).
-Predict = Callable[[list[str], int], np.ndarray]
+OPENVINO = "openvino/openvino_model.xml"  # in an exported folder, where optimum-intel looks for it
+INPUTS = {"input_ids", "attention_mask"}
+NAMES = ("auto", "openvino", "torch")
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """One way of computing the released model's predictions."""
+class Runtime(Protocol):
+    """What a `Classifier` computes with."""
 
-    name: str
+    name: str  # with its precision, as tables have it
     precision: str  # fp32, bf16 or int8
-    file: str  # that holds its weights, in the released folder or in that of the copies
-    load: Callable[[Path], Predict]  # from the folder of the copies
-    ours: bool = False
-    batched: bool = True  # by a number of tokens; else in the batches that its users get
+
+    def logits(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Of token ids and their attention mask, both (texts, tokens), int64: (texts, classes)."""
+        ...
 
 
-def runtimes(compiled: bool = False) -> list[Runtime]:
-    """All that are compared, a bare pipeline first; with `compiled`, ours by torch.compile too."""
-    ours, openvino = precision()[0], {"bf16": "bf16", "fp32": "f32"}[precision()[0]]
-    torchs = "model.safetensors"
-    found = [
-        Runtime("pipeline, one by one", "fp32", torchs, lambda _: _pipeline(1), batched=False),
-        Runtime("pipeline, batches of 32", "fp32", torchs, lambda _: _pipeline(32), batched=False),
-        Runtime("plain torch, batches of 32", "fp32", torchs, lambda _: _plain_torch(),
-                batched=False),
-        Runtime(f"ours, {ours}", ours, torchs, lambda _: _ours(), ours=True, batched=False),
-        Runtime("ONNX Runtime, fp32", "fp32", "model.onnx",
-                lambda copies: _onnx(copies / "model.onnx")),
-        Runtime("ONNX Runtime, int8", "int8", "model_int8.onnx",
-                lambda copies: _onnx(copies / "model_int8.onnx")),
-        Runtime(f"OpenVINO, {ours}", ours, "model.onnx",
-                lambda copies: _openvino(copies / "model.onnx", openvino)),
-        Runtime("OpenVINO, int8", "int8", "openvino_int8.bin",
-                lambda copies: _openvino(copies / "openvino_int8.xml", openvino)),
-    ]  # fmt: skip
-    if compiled:
-        found.append(Runtime("ours, compiled", ours, torchs, lambda _: _compiled(), batched=False))
-    return found
+class Torch:
+    """A model in torch, its encoder in `dtype`, by default what the processor multiplies fastest.
+
+    The model itself is left in its own precision.
+    """
+
+    def __init__(self, model, dtype: torch.dtype | None = None):
+        from utils.modeling.attention import attention
+
+        keep_freed_memory()
+        dtype = dtype or DTYPES[precision()[0]]
+        self.precision = {kind: name for name, kind in DTYPES.items()}.get(dtype, str(dtype))
+        self.name = f"torch, {self.precision}"
+        self.computes = model
+        if dtype != model.dtype:
+            # A copy converted once, instead of autocast's conversion at every call. The head stays
+            # in fp32: in bf16 a logit of 3 has steps of 0.016, and many reviews would be tied.
+            self.computes = deepcopy(model)
+            if model.config.model_type == "distilbert":
+                self.computes.set_attn_implementation(attention()[0])
+            self.computes.base_model.to(dtype).register_forward_hook(_hidden_state_in_fp32)
+
+    def logits(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """As `Runtime` says."""
+        inputs = (torch.from_numpy(array).to(device()) for array in (ids, mask))
+        with torch.inference_mode():
+            return self.computes(*inputs).logits.cpu().numpy()
 
 
-def runtime(name: str) -> Runtime:
-    """The runtime of a name."""
-    return next(one for one in runtimes(compiled=True) if one.name == name)
+class OpenVINO:
+    """A model in OpenVINO on the CPU: an exported file in int8, or one of torch, converted here."""
+
+    def __init__(self, source, threads: int | None = None):
+        import openvino
+
+        core = openvino.Core()
+        core.set_property({"ENABLE_MMAP": False})  # the file is a copy, which goes
+        from_file = isinstance(source, Path)
+        model = core.read_model(source) if from_file else converted(source)
+        if {name for port in model.inputs for name in port.names} != INPUTS:
+            raise InputError(f"{OPENVINO} takes other inputs than token ids and their mask.")
+        self.precision = "int8" if from_file else precision()[0]
+        self.name = f"OpenVINO, {self.precision}"
+        hints = {
+            "PERFORMANCE_HINT": "LATENCY",  # all threads for one batch
+            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[precision()[0]],
+        }
+        self._request = core.compile_model(model, "CPU", hints).create_infer_request()
+
+    def logits(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """As `Runtime` says."""
+        found = self._request.infer({"input_ids": ids, "attention_mask": mask})[0]
+        return found.copy()  # it is the runtime's own memory, written anew each time
 
 
-def ours() -> Runtime:
-    """The one that is our own."""
-    return next(one for one in runtimes() if one.ours)
+def converted(model):
+    """A model of torch as one of OpenVINO, with the same weights."""
+    # What `openvino.convert_model` calls, which would report its use to its makers.
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # tracing looks at all that the class has, deprecated or not
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # other shapes are tested
+            example = dict.fromkeys(INPUTS, torch.ones((2, 16), dtype=torch.long))
+            decoder = TorchScriptPythonDecoder(model, example_input=example)
+            frontend = FrontEndManager().load_by_framework("pytorch")
+            return frontend.convert(frontend.load(decoder))
+    finally:
+        logging.set_verbosity(before)
 
 
-def load_tokenizer() -> PreTrainedTokenizerBase:
-    """The released model's tokenizer."""
-    return AutoTokenizer.from_pretrained(RELEASED, local_files_only=True)
+def choose(wanted: str, files: list[str]) -> tuple[str, str]:
+    """ "openvino" or "torch", and the reason, for an exported folder with these files.
+
+    Raises InputError where the wanted one cannot be had.
+    """
+    if wanted not in NAMES:
+        raise InputError(f"The runtime {wanted!r} is none of {', '.join(NAMES)}.")
+    if wanted == "torch":
+        return "torch", "it was asked for"
+    why_not = None
+    if device().type != "cpu":
+        why_not = "the model is on a GPU"
+    elif OPENVINO not in files:
+        why_not = "the folder has no openvino/"
+    elif find_spec("openvino") is None:
+        why_not = "the package openvino is not installed"
+    if why_not and wanted == "openvino":
+        raise InputError(f"OpenVINO cannot be used, since {why_not}.")
+    if why_not:
+        return "torch", why_not
+    return "openvino", "it is the fastest on this processor"
 
 
-def _pipeline(batch_size: int) -> Predict:
-    classify = pipeline(
-        "text-classification", model=str(RELEASED), batch_size=batch_size, device=device()
-    )
-
-    def predict(texts: list[str], _: int) -> np.ndarray:
-        answers = classify(texts, truncation=True)
-        return np.array(
-            [a["score"] if a["label"] == "POSITIVE" else 1 - a["score"] for a in answers]
-        )
-
-    return predict
-
-
-def _plain_torch() -> Predict:
-    model = DistilBertForSequenceClassification.from_pretrained(RELEASED, dtype=torch.float32)
-    tokenizer = load_tokenizer()
-
-    def predict(texts: list[str], _: int) -> np.ndarray:
-        found = []
-        with torch.no_grad():
-            for start in range(0, len(texts), 32):
-                batch = tokenizer(
-                    texts[start : start + 32], padding=True, truncation=True, return_tensors="pt"
-                )
-                found.append(model.eval()(**batch).logits.softmax(-1)[:, 1])
-        return torch.cat(found).numpy()
-
-    return predict
-
-
-def _ours() -> Predict:
-    return _without_batches(Classifier.from_folder(RELEASED).probabilities)
-
-
-def _without_batches(predict: Callable[[list[str]], np.ndarray]) -> Predict:
-    return lambda texts, _: predict(texts)
-
-
-def _compiled() -> Predict:
-    classifier = Classifier.from_folder(RELEASED)
-    classifier._computes = torch.compile(classifier._computes, dynamic=True)
-    return _without_batches(classifier.probabilities)
-
-
-def _onnx(path: Path) -> Predict:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options)
-    return _bucketed(lambda inputs: session.run(None, inputs)[0])
-
-
-def _openvino(path: Path, kind: str) -> Predict:
-    import openvino
-
-    hints = {
-        "INFERENCE_PRECISION_HINT": kind,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    request = openvino.Core().compile_model(path, "CPU", hints).create_infer_request()
-    return _bucketed(lambda inputs: request.infer(inputs)[0])
-
-
-def _bucketed(logits: Callable[[dict[str, np.ndarray]], np.ndarray]) -> Predict:
-    """The same cleaning, cut and batches by length as ours, around another runtime."""
-    tokenizer = load_tokenizer()
-
-    def predict(texts: list[str], batch_tokens: int) -> np.ndarray:
-        ids = tokenize(tokenizer, texts).ids
-        found = np.empty(len(ids), dtype=np.float32)
-        for rows in batches_by_length(ids, batch_tokens):
-            batch = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="np")
-            inputs = {
-                name: batch[name].astype(np.int64) for name in ("input_ids", "attention_mask")
-            }
-            found[rows] = torch.tensor(logits(inputs)).softmax(-1)[:, 1].numpy()
-        return found
-
-    return predict
+def _hidden_state_in_fp32(encoder, inputs, output):
+    output.last_hidden_state = output.last_hidden_state.float()
+    return output

@@ -27,7 +27,8 @@ from utils.labels import LABELS
 from utils.manifest import is_pointer
 from utils.modeling.attention import attention
 from utils.modeling.bert import bert_to_distilbert, distilbert_config
-from utils.modeling.model import MOST_LAYERS, CustomHeadDistilBert
+from utils.modeling.exported import MOST_LAYERS
+from utils.modeling.model import CustomHeadDistilBert
 from utils.modeling.pickles import read_pickle
 from utils.modeling.pretrained import MINILM, MPNET, minilm_folder, mpnet_folder
 from utils.modeling.tokenizer import load_tokenizer, model_config

@@ -15,8 +15,6 @@ from transformers.utils import can_return_tuple
 
 from utils import InputError
 
-MOST_LAYERS = 48  # of a stranger's model; each takes time to build, whatever is in it
-
 
 class CustomHeadDistilBert(DistilBertPreTrainedModel):
     """DistilBERT, dropout, and one linear layer on the [CLS] state.

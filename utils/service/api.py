@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from utils.evaluation.attribution import FEW_STEPS, explain_in_parts
 from utils.files import each_once
-from utils.hardware import precision
+from utils.labels import LABELS
 from utils.paths import ROOT
 from utils.service.batching import DeadlinePassed, Engine, Unavailable
 from utils.service.middleware import MAX_BODY, QuietFlask, guard, key_check
@@ -206,9 +206,11 @@ def create_app(
             "version": app.version,
             "model": run.get("backbone") or manifest["converted_from"]["file"],
             "trained_on": run.get("dataset"),
-            "labels": list(classifier.model.config.id2label.values()),
+            "labels": list(LABELS.values()),
             "model_sha256": manifest["sha256"]["model.safetensors"],
-            "precision": precision()[0],
+            "runtime": classifier.runtime.name,
+            "runtime_because": classifier.why,
+            "precision": classifier.runtime.precision,
             "limits": {
                 "max_items": MAX_ITEMS,
                 "max_characters": MAX_CHARACTERS,

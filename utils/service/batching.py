@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from utils.inference.classifier import BATCH_TOKENS, Classifier
@@ -64,6 +64,7 @@ class Engine:
         self.closing = False
         self._failed: BaseException | None = None
         self._warm = threading.Event()
+        self._model: Future | None = None  # in torch, which gives gradients
         self._waiting: list[Job] = []
         self._long: list[LongJob] = []
         self._changed = threading.Condition()
@@ -125,9 +126,20 @@ class Engine:
     def run(self, parts: Generator, deadline: float) -> Future:
         """The future of what a generator returns, which the worker runs part by part.
 
-        Raises Unavailable as `predict` does, or where MOST_LONG_JOBS wait already.
+        Raises Unavailable as `predict` does, or where MOST_LONG_JOBS wait already, and
+        DeadlinePassed where the model that they need is not loaded by then.
         """
         job = LongJob(deadline, parts)
+        with self._changed:
+            self._require_ready()
+            if self._model is None:
+                # Where another runtime predicts, the model is loaded once it is asked for: in a
+                # thread of its own, so that predictions go on, which then ends.
+                loader = ThreadPoolExecutor(1, "loader")
+                self._model = loader.submit(lambda: self.classifier.model)
+                loader.shutdown(wait=False)
+        if not wait([self._model], deadline - time.monotonic()).done:
+            raise DeadlinePassed
         with self._changed:
             self._require_ready()
             self._drop()

@@ -90,5 +90,7 @@ class InfoOut(BaseModel):
     trained_on: str | None  # null where it was converted from a pickle, which does not say
     labels: list[str]
     model_sha256: str
+    runtime: str
+    runtime_because: str | None
     precision: str
     limits: Limits
