@@ -1057,7 +1057,7 @@ def test_a_byte_order_mark_within_a_file_is_a_part_of_its_text(classifier, tmp_p
 @pytest.mark.parametrize(("content", "said"), [
     (gzip.compress(b"text\ngreat\n"), r"packed by gzip: name it in\.csv\.gz"),
     ("text\ngreat\n".encode("utf-16"), "is UTF-16: save it as UTF-8"),
-])  # fmt: skip
+], ids=["gzip", "UTF-16"])  # fmt: skip
 def test_a_file_in_another_wrapping_than_its_name_says_is_named(
     classifier, tmp_path, content, said
 ):
