@@ -5,6 +5,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# A file's tests stay in one process; torch would start a thread a core in each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: help run notebooks evaluate train research export release serve bench loadtest test test-all
 .DEFAULT_GOAL := help
@@ -45,14 +47,14 @@ loadtest: $(INSTALLED)  ## the service under load, beside a naive route (seven m
 	@$(BIN)/python scripts/loadtest.py
 
 test: $(INSTALLED)  ## the tests, without the slow ones
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-all: $(INSTALLED)  ## all tests: the Hub's protocol, the service and every notebook too
 	@$(BIN)/pip install --quiet -c requirements.txt -e ".[test,ray,evaluate,export]"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python -m pytest -m ""
+	@$(PYTEST) -m ""
 
 $(INSTALLED): requirements.txt requirements-embedded.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) \

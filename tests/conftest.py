@@ -9,12 +9,17 @@ for name in list(os.environ):
     if name in SETTINGS or "proxy" in name.lower():
         del os.environ[name]
 
+import io
 import random
+import runpy
 import subprocess
 import sys
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -124,12 +129,33 @@ def reviews(reviews_folder):
 def run_script(
     name: str, *arguments, stdin: str = "", cwd: Path | None = None, **settings
 ) -> subprocess.CompletedProcess:
-    """Run one of scripts/ with the settings as its environment, in upper case."""
-    values = {key.upper(): str(value) for key, value in settings.items()}
-    given = [value if isinstance(value, bytes) else str(value) for value in arguments]
-    command = [sys.executable, ROOT / "scripts" / name, *given]
-    return subprocess.run(command, env={**os.environ, **values}, cwd=cwd, input=stdin,
-                          capture_output=True, text=True)  # fmt: skip
+    """Run one of scripts/ with the settings as its environment, in upper case.
+
+    It runs in this process, since importing torch and transformers takes seconds.
+    """
+    given = [os.fsdecode(value) if isinstance(value, bytes) else str(value) for value in arguments]
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+               for _ in range(2)]  # fmt: skip
+    code = 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        mock.patch.dict(os.environ, {key.upper(): str(value) for key, value in settings.items()}),
+        redirect_stdout(streams[0]), redirect_stderr(streams[1]),
+    ):  # fmt: skip
+        patch.setattr(sys, "argv", [name, *given])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
+        patch.chdir(cwd or Path.cwd())
+        try:
+            runpy.run_path(str(ROOT / "scripts" / name), run_name="__main__")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+        except BaseException:
+            code = 1
+            traceback.print_exc()
+    out, err = (stream.buffer.getvalue().decode() for stream in streams)
+    return subprocess.CompletedProcess([name, *given], code, out, err)
 
 
 def load_script(name: str) -> ModuleType:

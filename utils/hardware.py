@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+FP16_CAPABILITY = (7, 0)  # of a CUDA GPU: from V100 on, tensor cores multiply fp16
 CPU_ONLY = "ACCELERATE_USE_CPU"  # accelerate's variable: Trainer follows it too
 
 
@@ -29,12 +30,18 @@ def processes() -> int:
 
 
 def precision() -> tuple[str, str]:
-    """("bf16" or "fp32", the reason): bf16 only where the processor multiplies it natively."""
+    """("bf16", "fp16" or "fp32", the reason): what the processor multiplies fastest.
+
+    bf16 only where it is native. GPUs that have fp16 alone, as Colab's T4, take that: training
+    scales the loss then, since small gradients would be zero in fp16.
+    """
     kind = device().type
     if kind == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16", "the GPU multiplies bf16 natively"
-        return "fp32", "the GPU has no native bf16"
+        if torch.cuda.get_device_capability() >= FP16_CAPABILITY:
+            return "fp16", "the GPU multiplies fp16 natively, and bf16 not"
+        return "fp32", "the GPU multiplies neither bf16 nor fp16 natively"
     if kind == "mps":
         return "fp32", "bf16 is not used on Apple GPUs"
     if torch.cpu._is_amx_tile_supported():

@@ -22,6 +22,15 @@ def classifier(tiny_bert):
     return Classifier(build_model(backbone, seed=0), backbone.tokenizer, torch.float32)
 
 
+def test_a_model_predicts_in_fp16_as_in_fp32(classifier):
+    """As on a GPU that has no bf16, but on the CPU: its answers are the same within rounding."""
+    texts = ["a great film", "dull " * 300, "the plot was awful and this story lovely"]
+    half = Classifier(classifier.model, classifier.tokenizer, torch.float16)
+    whole = Classifier(classifier.model, classifier.tokenizer, torch.float32)
+    assert half.runtime.name == "torch, fp16"
+    assert half.probabilities(texts) == pytest.approx(whole.probabilities(texts), abs=0.01)
+
+
 def test_predictions_are_the_models_one_by_one_in_the_given_order(classifier):
     expected = []
     for ids in tokenize(classifier.tokenizer, TEXTS).ids:

@@ -445,12 +445,7 @@ def test_the_script_labels_a_file_and_says_which_rows_it_could_not(classifier, t
     stock = fold_head(classifier.model)
     folder = write_model(stock, classifier.tokenizer, "# A card", {}, tmp_path / "model")
     (tmp_path / "in.csv").write_bytes(BAD_CSV)
-    command = [sys.executable, ROOT / "scripts" / "model-inference.py", "--model", folder]
-    out = subprocess.run(
-        [*command, "--input", tmp_path / "in.csv", "--output", tmp_path / "out.jsonl"],
-        capture_output=True,
-        text=True,
-    )
+    out = label_here(folder, tmp_path / "in.csv", tmp_path / "out.jsonl")
     assert out.returncode == 0
     assert "row 3 has no label" in out.stderr
     assert out.stderr.splitlines()[-1] == "2 of 6 rows labelled."
@@ -471,7 +466,13 @@ def files(tmp_path_factory):
     return folder
 
 
+def label_here(exported, source, target, *more):
+    given = ("--model", exported, "--input", source, "--output", target, *more)
+    return run_script("model-inference.py", *given)
+
+
 def label_files(exported, source, target, *more, **options):
+    """The same in a process of its own, which can be killed."""
     script = ROOT / "scripts" / "model-inference.py"
     command = [sys.executable, script, "--model", exported, "--input", source, "--output", target]
     return subprocess.Popen(
@@ -493,8 +494,8 @@ def rows_in(folder) -> dict[str, tuple]:
 @pytest.fixture(scope="module")
 def labelled(exported, files, tmp_path_factory):
     target = tmp_path_factory.mktemp("labelled") / "out"
-    run = label_files(exported, files, target)
-    _, said = run.communicate(timeout=120)
+    run = label_here(exported, files, target)
+    said = run.stderr
     assert run.returncode == 0, said
     assert "part0.csv, row 5 has no label" in said
     assert "36 of 37 rows labelled" in said
@@ -536,8 +537,8 @@ def test_a_run_over_a_folder_that_was_killed_twice_goes_on(exported, files, labe
         assert run.returncode == -signal.SIGKILL, run.stderr
     before = {path.name: path.stat().st_mtime_ns for path in target.glob("part*")}
     assert len(before) == 5
-    run = label_files(exported, files, target)
-    _, said = run.communicate(timeout=120)
+    run = label_here(exported, files, target)
+    said = run.stderr
     assert run.returncode == 0, said
     assert all((target / name).stat().st_mtime_ns == time for name, time in before.items())
     assert rows_in(target).keys() == rows_in(labelled).keys()
@@ -550,8 +551,8 @@ def test_a_file_that_cannot_be_read_keeps_no_other_waiting(exported, files, tmp_
     source.mkdir()
     (source / "a.csv").write_text("name\nno text\n")
     (source / "b.csv").write_text("text\ngreat\n")
-    run = label_files(exported, source, tmp_path / "out")
-    _, said = run.communicate(timeout=120)
+    run = label_here(exported, source, tmp_path / "out")
+    said = run.stderr
     assert run.returncode == 1
     assert "a.csv: a.csv has no column text or review" in said
     assert "1 files have no output" in said
@@ -601,15 +602,15 @@ def test_a_file_of_which_no_row_could_be_labelled_is_tried_again(exported, tmp_p
     (source / "a.csv").write_text("text\n \n\u200b\n", encoding="utf-8")
     (source / "b.csv").write_text("id;text\n1;great\n")
     for _ in range(2):
-        run = label_files(exported, source, target)
-        _, said = run.communicate(timeout=120)
+        run = label_here(exported, source, target)
+        said = run.stderr
         assert run.returncode == 1
         assert "a.csv was not labelled: none of its 2 rows" in said
         assert "is it separated by ';'" in said
         assert "labelled before" not in said
         assert [path.name for path in target.iterdir()] == ["labelled-by.json"]
-    run = label_files(exported, source, tmp_path / "other", "--separator", ";")
-    _, said = run.communicate(timeout=120)
+    run = label_here(exported, source, tmp_path / "other", "--separator", ";")
+    said = run.stderr
     assert "b.csv: 1 of 1 rows labelled" in said
 
 
@@ -633,8 +634,8 @@ def test_two_processes_share_the_files_of_a_folder(exported, files, tmp_path):
     runs = [label_files(exported, files, tmp_path / "out") for _ in range(2)]
     for run in runs:
         run.communicate(timeout=120)
-    run = label_files(exported, files, tmp_path / "out")
-    _, said = run.communicate(timeout=120)
+    run = label_here(exported, files, tmp_path / "out")
+    said = run.stderr
     assert run.returncode == 0, said
     assert len(rows_in(tmp_path / "out")) == 37
     hidden = [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
@@ -856,8 +857,8 @@ def test_a_folder_of_another_models_labels_is_refused(exported, files, labelled,
     target = tmp_path / "out"
     target.mkdir()
     (target / "labelled-by.json").write_text('{"model_sha256": "other"}')
-    run = label_files(exported, files, target)
-    _, said = run.communicate(timeout=120)
+    run = label_here(exported, files, target)
+    said = run.stderr
     assert run.returncode == 1
     assert "holds labels by another model" in said
 
@@ -865,8 +866,8 @@ def test_a_folder_of_another_models_labels_is_refused(exported, files, labelled,
 def test_labels_of_another_column_are_not_added_to(exported, files, labelled, tmp_path):
     target = tmp_path / "out"
     shutil.copytree(labelled, target)
-    run = label_files(exported, files, target, "--text-column", "id")
-    _, said = run.communicate(timeout=120)
+    run = label_here(exported, files, target, "--text-column", "id")
+    said = run.stderr
     assert run.returncode == 1
     assert "or of another column" in said
 
@@ -893,8 +894,8 @@ def test_another_file_of_the_same_name_does_not_count_as_labelled(exported, tmp_
 
 def test_a_file_does_not_stand_in_for_the_folder_of_outputs(exported, files, tmp_path):
     (tmp_path / "out.csv").write_text("mine")
-    run = label_files(exported, files, tmp_path / "out.csv")
-    _, said = run.communicate(timeout=120)
+    run = label_here(exported, files, tmp_path / "out.csv")
+    said = run.stderr
     assert run.returncode == 1
     assert "out.csv is a file: for a folder of files give a folder" in said
     assert (tmp_path / "out.csv").read_text() == "mine"

@@ -502,10 +502,14 @@ def test_texts_are_read_one_request_at_a_time_until_the_deadline(monkeypatch, en
     assert post().status_code == 422
 
 
-def test_texts_are_read_within_a_slot(monkeypatch, engine, exported):
-    monkeypatch.setattr(api, "MAX_REQUESTS", 0)
-    client = create_app(engine, check_manifest(exported)).test_client()
-    assert client.post("/predict", json={"inputs": " "}).status_code == 429
+def test_without_a_free_slot_a_body_is_not_even_parsed(monkeypatch, engine, exported):
+    """Refusing must cost little: under overload it is most of what is done."""
+    for slots, status in ((0, 429), (1, 400)):
+        monkeypatch.setattr(api, "MAX_REQUESTS", slots)
+        client = create_app(engine, check_manifest(exported)).test_client()
+        for _ in range(2):  # what is refused for its body gives its slot back
+            answer = client.post("/predict", data="{no", content_type="application/json")
+            assert answer.status_code == status
 
 
 def test_past_the_deadline_the_answer_is_504_and_the_work_is_given_up(engine, exported):

@@ -23,10 +23,10 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     Both are of shape (reviews,), of reviews that the model was not trained on. Where there are too
     few to tell, since all answers are right, or none better than chance, it is 1.
     """
-    found = minimize_scalar(
-        lambda power: log_loss(
-            labels, with_temperature(probabilities, np.exp(power)), labels=[0, 1]
-        ),
+    logits = _logits(probabilities)
+    of_label = np.where(labels, logits, -logits)
+    found = minimize_scalar(  # the mean negative log-likelihood
+        lambda power: np.logaddexp(0, -of_label / np.exp(power)).mean(),
         bounds=np.log(BOUNDS),
         method="bounded",
     )
@@ -36,8 +36,12 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """The probabilities of positive with their logits divided by the temperature."""
+    return expit(_logits(probabilities) / temperature)
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
     # Saved probabilities have six digits: a 1 is anything from 0.9999995 on.
-    return expit(logit(np.clip(probabilities, 5e-7, 1 - 5e-7)) / temperature)
+    return logit(np.clip(probabilities, 5e-7, 1 - 5e-7))
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict]:

@@ -42,8 +42,8 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
     `pipeline` is what one gets without this repository: the text as it came, its end cut off
     where it is too long; `flips_where_cut` counts the labels that differ among those. `fp16` is the
     exported model, whose head has the temperature in it, with its weights rounded to fp16, against
-    the same in fp32. `bf16`, only where the processor takes it, is the model as `Classifier`
-    computes it there. Measured once for a model and its temperature, then read back.
+    the same in fp32. `bf16` or `fp16_computed`, only where the processor takes it, is the model as
+    `Classifier` computes it there. Measured once for a model and its temperature, then read back.
     """
     temperature = temperature_of(run, trained)
     about = {"model_sha256": trained["model_sha256"], "temperature": temperature}
@@ -71,7 +71,8 @@ def measure(run: Run, classifier: Classifier, trained: dict, validation: pd.Data
         "pipeline": agreement(labels, ours, bare) | {"flips_where_cut": int((differ & cut).sum())},
         "fp16": agreement(labels, whole, rounded.probabilities(texts)),
     }
-    if precision()[0] == "bf16":
-        result["bf16"] = agreement(labels, ours, classifier.probabilities(texts))
+    if precision()[0] != "fp32":
+        name = {"bf16": "bf16", "fp16": "fp16_computed"}[precision()[0]]
+        result[name] = agreement(labels, ours, classifier.probabilities(texts))
     run.save("agreement", result)
     return result

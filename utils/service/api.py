@@ -78,11 +78,10 @@ def create_app(
     """
     app = QuietFlask(__name__, title="Movie review sentiment", version=_version(), docs_path=None,
                      static_folder=None)  # fmt: skip
-    guard(app, engine, hosts)
+    guard(app, engine, threading.BoundedSemaphore(MAX_REQUESTS), hosts)
     app.json.sort_keys = False
     app.json.loads = partial(json.loads, object_pairs_hook=each_once)
     classifier, metrics = engine.classifier, engine.metrics
-    slots = threading.BoundedSemaphore(MAX_REQUESTS)
     turns = Turns()
     # Flask's own route leaves the open file to the server, until the client has read the answer.
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix[1:] in KINDS}
@@ -93,21 +92,15 @@ def create_app(
                 503: "A full queue, or it starts, stops or is broken", 504: "Too late"}  # fmt: skip
 
     @contextmanager
-    def a_slot() -> Iterator[float]:
-        """One of the requests at work; gives its deadline, and turns refusals into answers."""
-        deadline = time.monotonic() + deadline_seconds
-        if not slots.acquire(blocking=False):
-            metrics.refused.inc()
-            raise HTTPError(429, "Too many requests at once.", headers={"Retry-After": "1"})
+    def a_deadline() -> Iterator[float]:
+        """The deadline of a request; turns refusals of its work into answers."""
         try:
-            yield deadline
+            yield time.monotonic() + deadline_seconds
         except Unavailable as error:
             headers = {"Retry-After": str(error.retry_after)}
             raise HTTPError(503, str(error), headers=headers) from error
         except DeadlinePassed as error:
             raise HTTPError(504, f"No answer within {deadline_seconds:g} s.") from error
-        finally:
-            slots.release()
 
     def prepared(texts: dict[str, str], deadline: float) -> Tokens:
         """The tokens of texts, each named by its place in the request; 422 where one is empty.
@@ -156,7 +149,7 @@ def create_app(
             texts = {f"inputs.texts.{place}": text for place, text in enumerate(json_data.inputs)}
         else:
             texts = {"inputs.text": json_data.inputs}
-        with a_slot() as deadline:
+        with a_deadline() as deadline:
             tokens = prepared(texts, deadline)
             rows = _results(engine.predict(tokens.ids, deadline), deadline)
         found = [
@@ -172,7 +165,7 @@ def create_app(
     @app.doc(summary="Label a review and weigh its words", responses=refusals)
     def explain_one(json_data: ExplainIn):
         text = json_data.inputs
-        with a_slot() as deadline, turns.one_of(request.remote_addr):
+        with a_deadline() as deadline, turns.one_of(request.remote_addr):
             prepared({"inputs": text}, deadline)  # for its checks
             future = engine.run(explain_in_parts(classifier, text, FEW_STEPS), deadline)
             prediction, words, error = _results([future], deadline)[0]

@@ -4,6 +4,7 @@ import hmac
 import logging
 import os
 import re
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -50,8 +51,16 @@ class QuietFlask(APIFlask):
         log.error("%s at %s\n%s", exc_info[0].__name__, request.path, where)
 
 
-def guard(app: APIFlask, engine: Engine, hosts: list[str] | None = None) -> None:
+def guard(
+    app: APIFlask,
+    engine: Engine,
+    slots: threading.BoundedSemaphore,
+    hosts: list[str] | None = None,
+) -> None:
     """Refuse early what no route could take; send headers, count and log every answer.
+
+    Each POST takes one of the `slots` until it is answered; where none is free it is refused before
+    its body is parsed, so that an overload costs little.
 
     `hosts` are those by which the service may be called, all where it is None: else a page from
     elsewhere could have its own name lead here, and read the answers. Health checks, which call a
@@ -69,6 +78,10 @@ def guard(app: APIFlask, engine: Engine, hosts: list[str] | None = None) -> None
         if not known and not request.path.startswith("/health/"):
             raise HTTPError(400, "The service is not called by this name: see --allowed-host.")
         if request.method == "POST" and request.url_rule:
+            if not slots.acquire(blocking=False):
+                metrics.refused.inc()
+                raise HTTPError(429, "Too many requests at once.", headers={"Retry-After": "1"})
+            g.has_slot = True
             if (request.content_length or 0) > MAX_BODY:
                 raise HTTPError(413, TOO_LARGE)
             if not request.is_json:
@@ -78,6 +91,11 @@ def guard(app: APIFlask, engine: Engine, hosts: list[str] | None = None) -> None
             except (BadRequest, RecursionError) as error:
                 text = "The body is no JSON that can be read, or it gives a key twice."
                 raise HTTPError(400, text) from error
+
+    @app.teardown_request
+    def give_slot_back(_: BaseException | None) -> None:
+        if g.pop("has_slot", False):
+            slots.release()
 
     @app.after_request
     def finish(response: Response) -> Response:

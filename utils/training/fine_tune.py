@@ -91,6 +91,7 @@ def _fine_tune(
     minutes = minutes_spent(trainer)
 
     logs = trainer.state.log_history
+    used = "bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "fp32"
     epochs = [log for log in logs if "eval_accuracy" in log]
     result = {
         **about,
@@ -111,7 +112,7 @@ def _fine_tune(
         "training_loss": [
             {"epoch": round(log["epoch"], 3), "loss": log["loss"]} for log in logs if "loss" in log
         ],
-        "versions": versions() | {"precision": "bf16" if trainer.args.bf16 else "fp32"},
+        "versions": versions() | {"precision": used},
     }  # fmt: skip
 
     if writes:

@@ -84,6 +84,7 @@ def training_arguments(**values) -> TrainingArguments:
         optim="adamw_torch_fused",
         train_sampling_strategy="group_by_length",
         bf16=precision()[0] == "bf16",
+        fp16=precision()[0] == "fp16",
         use_cpu=device().type == "cpu",
         restore_callback_states_from_checkpoint=True,  # the minutes spent before
         save_total_limit=1,
