@@ -13,7 +13,7 @@ from utils import InputError
 from utils.paths import BENCHMARK, RELEASED
 from utils.settings import set_up
 
-PARTS = ("training", "inference", "growth", "tried")
+PARTS = ("training", "inference", "models", "growth", "tried")
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--part", choices=PARTS, nargs="*", default=PARTS[:3], help="default: the first three"
+        "--part", choices=PARTS, nargs="*", default=PARTS[:4], help="default: all but the last"
     )
     parts = parser.parse_args().part
     try:
@@ -36,6 +36,7 @@ def time_parts(parts: list[str]) -> None:
     from utils.benchmark import figures
     from utils.benchmark.inference import compare_runtimes
     from utils.benchmark.measure import circumstances
+    from utils.benchmark.models import compare_models
     from utils.benchmark.report import table
     from utils.benchmark.scale import growth, tried
     from utils.benchmark.training import TRAINED_ON, compare_trainings
@@ -43,7 +44,7 @@ def time_parts(parts: list[str]) -> None:
     from utils.manifest import check_manifest
 
     reviews = None
-    if "inference" in parts:
+    if {"inference", "models"} & set(parts):
         reviews = load_reviews(set_up(backbone="minilm"))  # named, for none is asked for
     if set(parts) != {"training"}:
         check_manifest(RELEASED)  # before anything is timed
@@ -54,6 +55,8 @@ def time_parts(parts: list[str]) -> None:
         save("training", about | {"sizes": sizes}, figures.training_figure)
     if "inference" in parts:
         save("inference", about | compare_runtimes(reviews, peak), figures.inference_figure)
+    if "models" in parts:
+        save("models", about | compare_models(reviews), figures.models_figure)
     if "growth" in parts:
         save("growth", about | growth(), figures.growth_figure)
     if "tried" in parts:

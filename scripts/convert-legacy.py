@@ -81,6 +81,7 @@ def convert(arguments: argparse.Namespace) -> tuple[Path, list[str], int]:
 
     from utils.export.folder import write_model
     from utils.hardware import versions
+    from utils.inference.classifier import Classifier
     from utils.modeling.legacy import legacy_model, read_legacy
     from utils.modeling.tokenizer import load_tokenizer
 
@@ -104,7 +105,8 @@ def convert(arguments: argparse.Namespace) -> tuple[Path, list[str], int]:
         tokenizer = load_tokenizer(tokenizer or file, model.config.vocab_size)
     if hash_of(file) != digest:
         raise InputError(f"{file} changed while it was read: convert it again.")
-    name = file.resolve().name
+    Classifier(model, tokenizer).predict("A film.")  # which a model that is damaged cannot
+    name = file.resolve().name.encode(errors="backslashreplace").decode()
     card = CARD.format(name=name, sha256=digest, folder=arguments.output.name)
     about = {"converted_from": {"file": name, "sha256": digest}, "versions": versions()}
     folder = write_model(model, tokenizer, card, about, arguments.output)

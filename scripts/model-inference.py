@@ -94,6 +94,9 @@ def main() -> None:
             label_texts(classifier, arguments.texts)
     except InputError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # whoever read the answers has enough of them, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def label_files(arguments: argparse.Namespace, layout) -> None:

@@ -13,12 +13,9 @@ from utils.paths import ROOT, resolve_path
 from utils.settings import Settings
 
 DOCS = load_script("update_docs.py")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [
-    ROOT / "README.md",
-    *sorted(ROOT.glob("docs/*.md")),
-    *sorted(ROOT.glob("artifacts/*/README.md")),
-]
+README = ROOT / "README.md"
+PAGES = [README, *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("artifacts/*/README.md"))]
+NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 
 
 @pytest.fixture
@@ -44,12 +41,14 @@ def test_the_model_that_notebook_06_serves_is_the_one_that_05_exported(committed
 
 
 def use_the_model() -> list[tuple[str, str]]:
-    """Language and code of each block in the section that shows how to use the model."""
-    section = README.split("## Use the model")[1].split("\n## ")[0]
-    return re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL)
+    """Language and code of each block that uses the released model, in the README and in docs/."""
+    pages = README.read_text(encoding="utf-8"), PAGES[0].with_name("docs") / "inference.md"
+    text = pages[0].split("## Results")[0] + pages[1].read_text(encoding="utf-8")
+    blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+    return [(language, code) for language, code in blocks if "make serve" not in code]
 
 
-def test_the_use_the_model_section_runs_as_written(tmp_path):
+def test_what_uses_the_model_runs_as_written(tmp_path):
     for name in ("artifacts", "scripts", "utils"):
         (tmp_path / name).symlink_to(ROOT / name)
     printed = ""
@@ -66,17 +65,36 @@ def test_the_use_the_model_section_runs_as_written(tmp_path):
     assert labelled["predicted_label"].tolist() == ["POSITIVE", "NEGATIVE"]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.parent.name)
-def test_every_file_that_a_readme_links_to_exists(path):
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
+def anchors(page: str) -> set[str]:
+    """The headings of a page as links name them."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_place_that_a_page_links_to_exists(path):
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", path.read_text(encoding="utf-8"))
     assert links or path.parent.name == "model"
-    assert [link for link in links if not (path.parent / link).exists()] == []
+    for link, anchor in links:
+        page = path.parent / link if link else path
+        assert page.exists(), link
+        assert not anchor or anchor in anchors(page.read_text(encoding="utf-8")), (link, anchor)
+
+
+def test_pages_are_short_enough_to_be_read():
+    texts = {
+        path: path.read_text(encoding="utf-8") for path in PAGES if path.parent.name != "model"
+    }
+    assert len(texts[README].splitlines()) <= 130
+    assert len(texts[README].split()) <= 1000
+    assert sum(len(text.split()) for text in texts.values()) <= 7000
 
 
 def test_the_settings_table_is_complete():
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     for field in fields(Settings):
         default = f"`{field.default}`" if field.default else "none"
-        assert f"| `{field.name.upper()}` | {default} |" in README
+        assert f"| `{field.name.upper()}` | {default} |" in page
 
 
 def test_relative_paths_start_at_the_root_of_the_repository(tmp_path, monkeypatch):
@@ -85,6 +103,11 @@ def test_relative_paths_start_at_the_root_of_the_repository(tmp_path, monkeypatc
     assert resolve_path(str(tmp_path / "reviews.csv")) == tmp_path / "reviews.csv"
 
 
-def test_every_make_target_that_the_readme_names_exists():
+def test_every_make_target_that_a_page_names_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {"run", "test"} <= set(re.findall(r"\bmake ([a-z-]+)", README)) <= targets
+    named = {
+        name
+        for path in PAGES
+        for name in re.findall(r"[`\n]make ([a-z-]+)", path.read_text(encoding="utf-8"))
+    }
+    assert {"run", "test", "serve", "bench"} <= named <= targets

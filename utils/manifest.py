@@ -53,8 +53,14 @@ def checked_copy(folder: Path) -> Iterator[tuple[Path, dict]]:
     with TemporaryDirectory() as copy:
         for name, expected in manifest["sha256"].items():
             target = Path(copy, name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / name, target)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, target)
+            except OSError as error:
+                raise InputError(
+                    f"{folder / name} cannot be copied to {copy} ({error.strerror}): make room "
+                    "there, or set TMPDIR to another folder."
+                ) from error
             _check(target, folder / name, expected)
         yield Path(copy), manifest
 
@@ -150,7 +156,8 @@ def check_replaceable(folder: Path) -> None:
     if not exported:
         raise InputError(f"{folder.name} exists and is no exported model: choose another folder.")
     lost = set(_files(folder)) - set(listed)
-    lost |= {path.name for path in folder.iterdir() if path.name.startswith(".")} - LEFT_BY_OTHERS
+    hidden = {path.relative_to(folder) for path in folder.rglob(".*")}
+    lost |= {path.as_posix() for path in hidden if LEFT_BY_OTHERS.isdisjoint(path.parts)}
     if lost:
         raise InputError(
             f"{folder.name} also holds {min(lost)}, which would be lost: choose another folder."

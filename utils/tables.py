@@ -28,6 +28,8 @@ LONGEST_LINE = 2**26  # bytes; of a CSV, of a row
 MOST_VALUES = 2**24  # of a JSON line or array, or of a column's lists in a parquet row group
 MOST_OBJECTS = 2**19  # in a JSON line or array
 MOST_PACKED = 100  # times that a column of parquet may be packed: texts are some five times
+MOST_SHARED = 2**30  # bytes of texts that stand in many rows
+MOST_REPEATED = 1000  # times a file's size, once each row has its own
 MOST_COLUMNS = 10_000
 MOST_CELLS = 2**20  # of a block
 LARGEST_ARRAY = 2**28  # bytes of a JSON array, which is read as a whole
@@ -157,9 +159,13 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
 
 def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
     """The lines of a file; InputError at one that no review can be, as a packed bomb has."""
+    size = path.stat().st_size
     while line := file.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE:
             raise InputError(f"{path.name} has a line of over {LONGEST_LINE:,} bytes.")
+        if file.tell() > max(LONGEST_LINE, MOST_PACKED * size):
+            raise InputError(f"{path.name} unpacks to over {MOST_PACKED} times its size: unpack it "
+                             "first.")  # fmt: skip
         yield line
 
 
@@ -245,7 +251,7 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
                 raise broken(error) from error
 
         schema = pa.schema([(name, pa.string()) for name in columns])
-        for block in _blocks(rows(), share, file.tell, len(columns)):
+        for block in _blocks(rows(), share, file.tell):
             block.schema, block.mark = schema, mark
             yield block
 
@@ -331,7 +337,10 @@ def _parsed(line: bytes) -> tuple[object, str, str]:
     if _is_bomb(line):
         return None, raw, f" (it has more than {MOST_VALUES:,} values)"
     try:
-        return json.loads(raw, object_pairs_hook=each_once), raw, ""
+        value = json.loads(raw, object_pairs_hook=each_once)
+        if isinstance(value, dict) and len(value) > MOST_COLUMNS:
+            return None, raw, f" (it has {len(value):,} columns, of {MOST_COLUMNS:,} at most)"
+        return value, raw, ""
     except (ValueError, RecursionError) as error:
         return None, raw, f" ({error})"
 
@@ -340,18 +349,19 @@ def _blocks(
     rows: Iterable[tuple[dict, str | None]],
     share: Callable[[], float],
     position: Callable[[], int],
-    width: int = 1,
 ) -> Iterator[Block]:
     """Rows in blocks; what comes beside a row is its problem. `position` counts unpacked bytes."""
-    block, begun, most = Block(), 0, max(1, min(BLOCK, MOST_CELLS // width))
+    block, names, begun = Block(), set(), 0
     for row, problem in rows:
         if problem is not None:
             block.problems[len(block.rows)] = problem
         block.rows.append(row)
-        if len(block.rows) == most or position() - begun > BLOCK_BYTES:
+        names.update(row)
+        cells = (len(block.rows) + 1) * len(names)  # once each row has all columns, with one more
+        if len(block.rows) == BLOCK or cells > MOST_CELLS or position() - begun > BLOCK_BYTES:
             block.share, begun = share(), position()
             yield block
-            block = Block()
+            block, names = Block(), set()
     yield block
 
 
@@ -365,14 +375,16 @@ def _read_parquet(path: Path) -> Iterator[Block]:
                 raise InputError(f"{path.name}: the times in the column {column.name} have "
                                  "nanoseconds: they would be lost.")  # fmt: skip
         metadata = pq.read_metadata(path)
-        leaves = [metadata.schema.column(number) for number in range(metadata.num_columns)]
-        # A text that stands in many rows is stored once: as a dictionary it is read once, too.
-        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"
-                 and leaf.logical_type.type in ("STRING", "NONE", "JSON")]  # fmt: skip
         check_parquet(metadata, path.name)
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
-            total, done = metadata.num_rows, 0
+        with pq.ParquetFile(path, read_dictionary=_texts(metadata)) as file:
+            total, done, size = metadata.num_rows, 0, 0
             for batch in file.iter_batches(_rows_at_once(metadata)):
+                size += sum(_sizes(column).sum() for column in batch.columns)
+                if size > max(MOST_SHARED, MOST_REPEATED * path.stat().st_size):
+                    raise InputError(
+                        f"{path.name} repeats its texts until they have "
+                        f"{MOST_REPEATED} times its size: save them once."
+                    )
                 for part in _parts(batch, path.name):
                     done += part.num_rows
                     yield Block(part.to_pylist(), share=done / total, schema=schema)
@@ -380,6 +392,23 @@ def _read_parquet(path: Path) -> Iterator[Block]:
                 yield Block(schema=schema)
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
+
+
+def _texts(metadata: pq.FileMetaData) -> list[str]:
+    """The columns of texts: one that stands in many rows is stored once.
+
+    As a dictionary it is read once, too.
+    """
+    leaves = [metadata.schema.column(number) for number in range(metadata.num_columns)]
+    return [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"
+            and leaf.logical_type.type in ("STRING", "NONE", "JSON")]  # fmt: skip
+
+
+def bytes_of_texts(path: Path) -> int:
+    """The bytes of a parquet file's texts, once each row has its own."""
+    with pq.ParquetFile(path, read_dictionary=_texts(pq.read_metadata(path))) as file:
+        return int(sum(_sizes(column).sum() for batch in file.iter_batches(BLOCK)
+                       for column in batch.columns))  # fmt: skip
 
 
 def check_parquet(metadata: pq.FileMetaData, name: str) -> None:
@@ -521,7 +550,7 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
             if block.schema is None and (lost := _lost(rows, table.to_pylist())):
                 raise pa.ArrowInvalid(f"{lost} would be lost")
             writer.write_table(table)
-        except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError, RecursionError) as error:
             raise InputError(
                 f"A column does not keep one type, as parquet needs: {error}. Write .jsonl."
             ) from error

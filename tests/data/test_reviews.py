@@ -5,6 +5,7 @@ import json
 import os
 import re
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -1016,3 +1017,77 @@ def test_of_label_and_sentiment_it_is_said_which_is_read(tmp_path):
     frame = make_reviews(200, 0)
     frame.assign(sentiment=1 - frame["label"]).to_csv(tmp_path / "in.csv", index=False)
     assert "'label' and 'sentiment' the first is read" in load(tmp_path / "in.csv").origin
+
+
+def beside(folder, names) -> Path:
+    """A CSV of reviews whose classes are named by a file beside it."""
+    folder.mkdir()
+    make_reviews(200, 0).to_csv(folder / "in.csv", index=False)
+    info = {"features": {"label": {"_type": "ClassLabel", "names": names}}}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    return folder / "in.csv"
+
+
+def test_a_label_between_two_classes_is_no_class(tmp_path):
+    path = beside(tmp_path / "soft", ["neg", "pos"])
+    frame = make_reviews(200, 0)
+    frame.assign(label=frame["label"] * 0.95 + 0.02).to_csv(path, index=False)
+    assert re.search(r"label '0\.\d+'\): the label is unknown", refusal(load, path))
+
+
+def test_names_of_classes_above_the_reviews_folder_are_not_theirs(tmp_path):
+    """But of the Hub's data sets, whose tables stand in a folder of a known name."""
+    for folder, expected in (("mine", 0), ("plain_text", 1)):
+        path = beside(tmp_path / folder, ["pos", "neg"])
+        (tmp_path / "dataset_info.json").unlink(missing_ok=True)
+        (path.parent / "dataset_info.json").rename(tmp_path / "dataset_info.json")
+        frame = load(path).train
+        negative = frame[frame["text"].str.contains("dull|awful|weak|boring")]
+        assert set(negative["label"]) == {expected}
+
+
+def test_names_of_classes_that_grow_without_end_are_refused(tmp_path):
+    """Aliases of YAML: each line ten times the one before, until they are written out."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    card = CARD.replace("dataset_info:", "\n".join([*lines, "dataset_info:"]))
+    assert card != CARD
+    make_reviews(200, 0).to_csv(tmp_path / "in.csv", index=False)
+    (tmp_path / "README.md").write_text(card.replace("'0': pos", "'0': *a8"))
+    assert "are no texts" in refusal(load, tmp_path / "in.csv")
+    (tmp_path / "README.md").write_text(CARD.replace("'0': pos", "'0': " + "[" * 3000))
+    load(tmp_path / "in.csv")  # a page that says nothing
+
+
+@pytest.mark.parametrize("said", [
+    b"not json", b"[]", b'{"info": []}', b'{"info": {"features": {"label": 3}}}',
+    b'{"info": {"features": {"label": {"_type": "Nope"}}}}', b"[" * 100_000,
+])  # fmt: skip
+def test_metadata_that_cannot_be_read_is_one_sentence(tmp_path, said):
+    table = pa.Table.from_pandas(make_reviews(200, 0)).replace_schema_metadata(
+        {b"huggingface": said}
+    )
+    pq.write_table(table, tmp_path / "in.parquet")
+    assert "its metadata cannot be read" in refusal(load, tmp_path / "in.parquet")
+
+
+def test_a_pipe_is_no_table(tmp_path):
+    for split in ("train", "test"):
+        os.mkfifo(tmp_path / f"{split}.parquet")
+    assert "is no regular file" in refusal(load, tmp_path)
+
+
+def test_a_few_bytes_that_stand_for_many_texts_are_refused(tmp_path, monkeypatch):
+    texts = pa.array(["great " * 20_000, "dull " * 20_000]).dictionary_encode()
+    rows = pa.DictionaryArray.from_arrays([0, 1] * 200, texts.dictionary)
+    table = pa.table({"text": rows.cast(pa.string()), "label": [1, 0] * 200})
+    pq.write_table(table, tmp_path / "in.parquet")
+    monkeypatch.setattr("utils.data.sources.MOST_TEXT", 2**24)
+    assert "bytes of text" in refusal(load, tmp_path / "in.parquet")
+
+
+def test_rows_with_columns_of_their_own_are_refused(tmp_path, monkeypatch):
+    rows = [{"text": f"great {n}", "label": 1, f"key{n}": n} for n in range(400)]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setattr("utils.data.sources.MOST_CELLS", 10_000)
+    assert "402 columns in 400 rows" in refusal(load, tmp_path / "in.jsonl")

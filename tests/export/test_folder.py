@@ -1,6 +1,8 @@
 """The exported folder: what is in it, what it predicts elsewhere, and what is refused."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from utils.export.folder import export_model, inference_requirements, release_mo
 from utils.files import sha256
 from utils.hardware import device
 from utils.inference.classifier import Classifier
-from utils.manifest import write_manifest
+from utils.manifest import check_replaceable, write_manifest
 from utils.modeling.backbones import build_model, load_backbone
 from utils.paths import ROOT
 from utils.results import Run
@@ -542,3 +544,21 @@ def test_what_is_loaded_is_what_was_checked_whoever_changes_it_meanwhile(
 def test_an_export_whose_writer_was_killed_comes_back(exported, tmp_path):
     shutil.copytree(exported, tmp_path / f".model.{'0' * 16}.old")
     assert Classifier.from_folder(tmp_path / "model").predict("great film")
+
+
+def test_a_copy_that_finds_no_room_is_a_sentence(exported, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(InputError, match=r"No space left.*TMPDIR"):
+        Classifier.from_folder(exported)
+
+
+def test_a_hidden_file_in_a_subfolder_is_not_lost(exported, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(exported, copy)
+    (copy / "sub").mkdir()
+    (copy / "sub" / ".mine").touch()
+    with pytest.raises(InputError, match=r"also holds sub/\.mine"):
+        check_replaceable(copy)

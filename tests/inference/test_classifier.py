@@ -1,5 +1,7 @@
 """Predicting: in the given order, by length, and whether a text was shortened."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -127,3 +129,11 @@ def test_batches_hold_each_row_once_within_the_budget():
     batches = list(batches_by_length(ids))
     assert sorted(row for batch in batches for row in batch) == list(range(500))
     assert all(len(b) * max(lengths[b]) <= BATCH_TOKENS for b in batches)
+
+
+@pytest.mark.parametrize("given", [np.full((1, 2), np.nan, np.float32), np.ones((1, 1))])
+def test_a_model_that_gives_no_numbers_labels_nothing(classifier, given):
+    broken = Classifier(classifier.model, classifier.tokenizer, torch.float32)
+    broken.runtime = SimpleNamespace(logits=lambda ids, mask: given)
+    with pytest.raises(InputError, match="gives no finite numbers for 2 classes"):
+        broken.predict("great")

@@ -954,6 +954,7 @@ def test_what_is_not_installed_is_named_with_the_extra_that_installs_it():
 def test_a_few_packed_bytes_cannot_ask_for_memory(tmp_path, monkeypatch, name, content, why):
     monkeypatch.setattr("utils.tables.LONGEST_LINE", 500_000)
     monkeypatch.setattr("utils.tables.MOST_VALUES", 50_000)
+    monkeypatch.setattr("utils.tables.MOST_PACKED", 10**6)
     with gzip.open(tmp_path / name, "wb") as file:
         file.write(content)
     with pytest.raises(InputError, match=why):
@@ -1072,3 +1073,37 @@ def test_times_of_nanoseconds_are_refused_since_they_would_lose_digits(classifie
     pq.write_table(table, tmp_path / "in.parquet")
     with pytest.raises(InputError, match="times in the column at have nanoseconds"):
         label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+
+
+def test_what_is_small_and_stands_for_very_much_is_refused(classifier, tmp_path, monkeypatch):
+    """Else a few bytes hold up the files behind them, and fill the disk."""
+    monkeypatch.setattr("utils.tables.LONGEST_LINE", 10**5)
+    monkeypatch.setattr("utils.tables.MOST_SHARED", 10**5)
+    (tmp_path / "in.csv.gz").write_bytes(gzip.compress(b"text\n" + b"great\n" * 100_000))
+    texts = pa.DictionaryArray.from_arrays([0] * 20_000, ["great film " * 1000])
+    pq.write_table(pa.table({"text": texts.cast(pa.string())}), tmp_path / "in.parquet")
+    for name, why in (("in.csv.gz", "unpacks to over 100 times"), ("in.parquet", "repeats its")):
+        with pytest.raises(InputError, match=why):
+            label_file(classifier, tmp_path / name, tmp_path / "out.csv")
+
+
+def test_objects_with_keys_of_their_own_are_held_a_few_at_once(classifier, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tables.MOST_CELLS", 10_000)
+    monkeypatch.setattr("utils.tables.MOST_COLUMNS", 50)
+    rows = [{"text": "great"} | {f"key{row}-{n}": n for n in range(20)} for row in range(99)]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    blocks = list(read_table(tmp_path / "in.jsonl"))
+    assert sum(len(block.rows) for block in blocks) == 99
+    for block in blocks:
+        assert len({name for row in block.rows for name in row}) * len(block.rows) < 12_000
+    rows[0] |= {f"more{n}": n for n in range(30)}
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (block, *_) = read_table(tmp_path / "in.jsonl")
+    assert "it has 51 columns, of 50 at most" in block.problems[0]
+
+
+def test_what_is_nested_too_deeply_for_parquet_is_a_sentence(classifier, tmp_path):
+    nested = "[" * 900 + "]" * 900
+    (tmp_path / "in.jsonl").write_text(f'{{"text": "great", "more": {nested}}}\n')
+    with pytest.raises(InputError, match=r"Write \.jsonl"):
+        label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.parquet")

@@ -919,3 +919,35 @@ def test_a_folder_with_an_adapter_is_refused(tmp_path):
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="merge it into the model"):
         read_legacy(tmp_path)
+
+
+def test_a_number_that_fp32_cannot_hold_is_refused(original, tmp_path):
+    tensors = {name: tensor.double() for name, tensor in original.state_dict().items()}
+    next(iter(tensors.values()))[0, 0] = 1e300
+    torch.save(tensors, tmp_path / "model.bin")
+    with pytest.raises(InputError, match="holds NaN or infinite numbers"):
+        legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
+
+
+def test_a_model_that_gives_no_numbers_is_not_written(tiny_bert, tmp_path):
+    """All its weights are finite, but not what comes of them."""
+    folder, tokenizer = tmp_path / "model", load_backbone(str(tiny_bert)).tokenizer
+    config = CONFIG.to_diff_dict() | {"vocab_size": len(tokenizer)}
+    stock = DistilBertForSequenceClassification(DistilBertConfig(**config))
+    with torch.no_grad():
+        for layer in stock.distilbert.transformer.layer:
+            for part in (layer.attention.q_lin, layer.attention.k_lin):
+                part.weight.fill_(1e30)
+    stock.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    out = run_script("convert-legacy.py", folder, "--output", tmp_path / "new")
+    assert "gives no finite numbers" in out.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_index_of_holes_is_not_read(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with (tmp_path / "model.safetensors.index.json").open("wb") as file:
+        file.truncate(20 * 2**30)
+    out = run_script("convert-legacy.py", tmp_path, "--output", tmp_path / "new")
+    assert "model.safetensors.index.json is damaged" in out.stderr

@@ -234,3 +234,14 @@ def test_a_tokenizer_json_that_reads_otherwise_than_its_other_files_is_refused(
     rewritten(folder, "tokenizer_config.json", do_lower_case=True)
     with pytest.raises(InputError, match="read a text differently"):
         load_tokenizer(folder, 9)
+
+
+def test_a_template_with_a_token_that_it_does_not_define_is_refused(with_name, tmp_path):
+    """Which ends in a panic of Rust's, that is no Exception."""
+    folder = tmp_path / "saved"
+    load_tokenizer(with_name, 9).save_pretrained(folder)
+    said = json.loads((folder / "tokenizer.json").read_text())
+    said["post_processor"]["single"][0]["SpecialToken"]["id"] = "[NONE]"
+    (folder / "tokenizer.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"tokenizer\.json"):
+        load_tokenizer(folder, 9)

@@ -176,6 +176,18 @@ def test_two_lengths_in_one_request_are_refused(service):
     assert "exclude each other" in json.dumps(body)
 
 
+def test_chunks_in_http_1_0_are_refused(service):
+    """A server before this one may read them, and see one request where there seem to be two."""
+    with connect(service) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\n\r\n"
+        )
+        status, body = answer_to(connection)
+    assert status == 400
+    assert "Transfer-Encoding" in json.dumps(body)
+
+
 def still_answers(service, expected):
     answer = httpx.post(f"{service.url}/predict", json={"inputs": TEXTS[0]})
     assert is_right(answer.json(), expected[TEXTS[0]])

@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from utils.benchmark.report import LOADED, imdb_seconds, ours
-from utils.plotting import GREY, OURS
+from utils.benchmark.models import RELEASE, TEACHER, TFIDF
+from utils.benchmark.report import LOADED, accuracy_and_speed, imdb_seconds, ours
+from utils.plotting import GREY, OURS, PERCENT
 
 TRAINING, PREDICTING = "#0072B2", "#D55E00"
 
@@ -39,6 +40,36 @@ def inference_figure(result: dict) -> Figure:
         f"{fastest}",
         loc="left",
     )
+    return figure
+
+
+def models_figure(result: dict) -> Figure:
+    """Test accuracy against reviews a second: a hollow mark is of one seed alone, or published."""
+    rows = accuracy_and_speed(result)
+    figure, ax = plt.subplots(figsize=(8, 4.2), layout="tight")
+    for row in rows:
+        hue = OURS if row["size"] == RELEASE else GREY
+        face = hue if row["spread"] else "white"
+        place = row["reviews_per_second"], row["accuracy"]
+        ax.plot(*place, "o", color=hue, mfc=face, ms=7)
+        size = f", {row['parameters']}" if row["parameters"] else ""
+        aside, side = (-9, "right") if row["size"] == TFIDF else (9, "left")
+        ax.annotate(f"{row['title']}{size}", place, (aside, 0), textcoords="offset points",
+                    ha=side, va="center", color=hue)  # fmt: skip
+    speeds = [row["reviews_per_second"] for row in rows]
+    ax.set(xscale="log", xlim=(0.7 * min(speeds), 1.6 * max(speeds)))
+    ax.set(xlabel="reviews a second", ylabel="test accuracy")
+    ax.margins(y=0.12)
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_major_formatter(PERCENT)
+    *_, best = (row for row in rows if row["size"] == RELEASE)
+    teacher = next(row for row in rows if row["size"] == TEACHER)
+    points = 100 * (teacher["accuracy"] - best["accuracy"])
+    times = best["reviews_per_second"] / teacher["reviews_per_second"]
+    ax.set_title(
+        f"The distilled model is {points:.1f} percentage points below its teacher, and "
+        f"{times:.1f} times as fast", loc="left",
+    )  # fmt: skip
     return figure
 
 

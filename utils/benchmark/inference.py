@@ -108,6 +108,7 @@ def compare_runtimes(reviews: Reviews, peak: dict[str, float]) -> dict:
             rows[name] = {
                 "seconds": [found["seconds"] for found in rounds[name]],
                 "ours": one.ours,
+                "file": one.file,
                 "precision": one.precision,
                 "batch_tokens": best if one.batched else None,
                 "reviews_per_second": PREDICTED / medians[best],

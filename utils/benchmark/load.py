@@ -1,6 +1,7 @@
 """Load for a service on this machine: clients that wait for their answers, and some that do not."""
 
 import asyncio
+import os
 import tempfile
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ from utils.hardware import versions
 from utils.inference.classifier import Classifier
 from utils.service.api import DEADLINE_SECONDS
 from utils.service.batching import Engine, Unavailable
-from utils.service.launcher import naive_service, our_service
+from utils.service.launcher import Service, naive_service, our_service
 from utils.service.metrics import Metrics
 from utils.text import tokenize
 
@@ -185,52 +186,87 @@ def load_test(model: Path) -> dict:
     # In a thread that ends, for its team of OpenMP threads to end with it: see Engine.
     with ThreadPoolExecutor(1) as thread:
         expected, limits = thread.submit(expected_and_limits, model, texts).result()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        naive_service(model) as naive,
-        our_service(model, Path(folder) / "log") as ours,
-    ):
-        urls = {"naive": naive, "ours": ours.url}
-        for url in urls.values():
-            closed_loop(url, texts, expected, 2, 3, Answers())  # warms up
-        found = {name: {count: Answers() for count in CLIENTS} for name in urls}
-        for number in range(ROUNDS):
-            for count in CLIENTS:
-                for name, url in urls.items():
-                    closed_loop(url, texts, expected, count, SECONDS, found[name][count])
-                    shown = found[name][count].summary()
-                    print(f"round {number + 1}, {count} clients, {name}: "
-                          f"{shown['per_second']:.1f} a second, p99 {shown['p99_ms']:,.0f} ms",
-                          flush=True)  # fmt: skip
-        clients = {
-            name: {str(count): answers.summary() for count, answers in by_count.items()}
-            for name, by_count in found.items()
-        }
-        capacity, usual = (
-            clients[name][str(CLIENTS[-1])]["per_second"] for name in ("ours", "naive")
-        )
-        process, memory = psutil.Process(ours.process.pid), []
-        print(f"overload: {OVERLOAD * capacity:.0f} a second for {OVERLOAD_SECONDS} s", flush=True)
-        over = open_loop(
-            ours.url, texts, expected, OVERLOAD * capacity, OVERLOAD_SECONDS,
-            every_second=lambda: memory.append(process.memory_info().rss / 2**30),
-        )  # fmt: skip
-        recovery = Answers()
-        closed_loop(ours.url, texts, expected, RECOVERY_CLIENTS, SECONDS, recovery)
+    with tempfile.TemporaryDirectory() as folder, naive_service(model) as naive:
+        log, started = Path(folder) / "log", time.perf_counter()
+        with our_service(model, log) as ours:
+            seconds_to_ready = time.perf_counter() - started
+            clients = _compare({"naive": naive, "ours": ours.url}, texts, expected)
+            capacity, usual = (
+                clients[name][str(CLIENTS[-1])]["per_second"] for name in ("ours", "naive")
+            )
+            over = _overload(ours, texts, expected, capacity)
+            recovery = Answers()
+            closed_loop(ours.url, texts, expected, RECOVERY_CLIENTS, SECONDS, recovery)
+        apart = _apart(model, log, texts, expected)
     return {
         "clients": clients,
         "limits": limits,
         "throughput_ratio": capacity / usual,
-        "overload": {
-            **over.summary(),
-            "times_capacity": OVERLOAD,
-            "arrivals_per_second": OVERLOAD * capacity,
-            "seconds": OVERLOAD_SECONDS,
-            "memory_gib": [float(np.mean(part)) for part in (memory[:10], memory[-10:])],
-        },
+        "overload": over,
         "recovery": recovery.summary(),
+        "apart": apart,
+        "seconds_to_ready": seconds_to_ready,
         "deadline_seconds": DEADLINE_SECONDS,
         "rounds": ROUNDS,
         "seconds_each": SECONDS,
         "versions": versions(),
     }
+
+
+def _compare(urls: dict[str, str], texts: list[str], expected: np.ndarray) -> dict:
+    """Each service with each number of clients, in turn, in several rounds."""
+    for url in urls.values():
+        closed_loop(url, texts, expected, 2, 3, Answers())  # warms up
+    found = {name: {count: Answers() for count in CLIENTS} for name in urls}
+    for number in range(ROUNDS):
+        for count in CLIENTS:
+            for name, url in urls.items():
+                closed_loop(url, texts, expected, count, SECONDS, found[name][count])
+                shown = found[name][count].summary()
+                print(f"round {number + 1}, {count} clients, {name}: "
+                      f"{shown['per_second']:.1f} a second, p99 {shown['p99_ms']:,.0f} ms",
+                      flush=True)  # fmt: skip
+    return {
+        name: {str(count): answers.summary() for count, answers in by_count.items()}
+        for name, by_count in found.items()
+    }
+
+
+def _overload(service: Service, texts: list[str], expected: np.ndarray, capacity: float) -> dict:
+    """A service that is asked for five times as much as its `capacity`, in answers a second."""
+    process, memory = psutil.Process(service.process.pid), []
+    print(f"overload: {OVERLOAD * capacity:.0f} a second for {OVERLOAD_SECONDS} s", flush=True)
+    answers = open_loop(
+        service.url, texts, expected, OVERLOAD * capacity, OVERLOAD_SECONDS,
+        every_second=lambda: memory.append(process.memory_info().rss / 2**30),
+    )  # fmt: skip
+    return {
+        **answers.summary(),
+        "times_capacity": OVERLOAD,
+        "arrivals_per_second": OVERLOAD * capacity,
+        "seconds": OVERLOAD_SECONDS,
+        "memory_gib": [float(np.mean(part)) for part in (memory[:10], memory[-10:])],
+    }
+
+
+def _apart(model: Path, log: Path, texts: list[str], expected: np.ndarray) -> dict | None:
+    """Our service on one half of the cores and its clients on the other; None where that fails.
+
+    So that it is the service that is measured, and not the clients that share its cores.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    cores = sorted(os.sched_getaffinity(0))
+    half = len(cores) // 2
+    try:
+        os.sched_setaffinity(0, cores[:half])
+        with our_service(model, log) as service:
+            os.sched_setaffinity(0, cores[half:])
+            closed_loop(service.url, texts, expected, 2, 3, Answers())  # warms up
+            answers = Answers()
+            closed_loop(service.url, texts, expected, CLIENTS[-1], SECONDS, answers)
+            found = answers.summary()
+            over = _overload(service, texts, expected, found["per_second"])
+    finally:
+        os.sched_setaffinity(0, cores)
+    return {"cores": half, "clients": found, "overload": over}

@@ -12,9 +12,7 @@ import numpy as np
 import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import (
-    DistilBertConfig,
-)
+from transformers import DistilBertConfig
 
 from utils.hardware import device, precision, versions
 from utils.modeling.model import CustomHeadDistilBert
@@ -22,7 +20,13 @@ from utils.paths import BENCHMARK
 from utils.text import MAX_TOKENS
 from utils.training.progress import seconds_since
 
-ROUNDS = {"training": 3, "inference": 3, "growth": 3, "tried": 1}  # compiling takes minutes
+ROUNDS = {
+    "training": 3,
+    "inference": 3,
+    "models": 3,
+    "growth": 3,
+    "tried": 1,  # compiling takes minutes
+}
 SIZES = {
     "22M": {"dim": 384, "hidden_dim": 1536, "n_heads": 12},
     "66M": {"dim": 768, "hidden_dim": 3072, "n_heads": 12},

@@ -4,15 +4,20 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from utils.benchmark.measure import review_lengths
+from utils.benchmark.models import DISTILBERT, RELEASE, TEACHER, TFIDF
 from utils.formatting import markdown_table
 from utils.paths import BENCHMARK
+from utils.research.tables import REFERENCES, Results
 
 LOADED = {"naive": "naive route", "ours": "this service"}
 REFUSALS = ("429", "503")
+MODEL_OF = {"tfidf": TFIDF, "fine_tuned": RELEASE, "tapt": RELEASE,
+            "distilled_3_teachers": RELEASE, "teacher": TEACHER}  # fmt: skip
 RECOVERY_CLIENTS = 8  # after the overload
-AIMS = {"22M": 12, "66M": 8, "predicting": 4}  # times the usual recipe, or the pipeline
+AIMS = {"22M": 12, "66M": 8}  # times the usual recipe
 
 
 def imdb_seconds(result: dict, part: str) -> float:
@@ -32,6 +37,7 @@ def table(part: str, path: Path) -> str:
     makers = {
         "training": _training,
         "inference": _inference,
+        "models": _models,
         "growth": _growth,
         "tried": _tried,
     }
@@ -96,14 +102,54 @@ def _inference(result: dict) -> list[str]:
     head = ("predicting", "reviews/s", "times", "share of the peak", "one review: p50, p95",
             "peak memory", "weights", "labels that differ", "accuracy")  # fmt: skip
     lines = [markdown_table(head, rows)]
-    lines += ["", f"Labels that differ from fp32's: {result['agreement_on']}."]
-    _, own = ours(result)
-    needed = own["share_of_peak"] * AIMS["predicting"] / own["times_the_first"]
-    lines.append(
-        f"{AIMS['predicting']} times the first row in our precision would be {needed:.0%} of the "
-        "peak."
-    )
-    return lines
+    return [*lines, "", f"Labels that differ from fp32's: {result['agreement_on']}."]
+
+
+def forms(result: dict) -> pd.DataFrame:
+    """The files that a model can be exported as, each in its runtime: size, speed, labels."""
+    rows = []
+    for name, row in result["rows"].items():
+        if row["batch_tokens"]:
+            same = row["agreement"]
+            differ = f"{same['label_flips']} of {same['reviews']}"
+            speed = round(row["reviews_per_second"], 1)
+            rows.append({"file": row["file"], "runtime": name, "MB": row["megabytes"],
+                         "reviews/s": speed, "labels that differ": differ})  # fmt: skip
+    return pd.DataFrame(rows).sort_values("file")
+
+
+def _models(result: dict) -> list[str]:
+    rows = []
+    for row in accuracy_and_speed(result):
+        accuracy = f"{row['accuracy']:.1%}"
+        if row["spread"]:
+            accuracy = f"{100 * row['accuracy']:.1f} ± {row['spread']:.1%}"
+        minutes = f"{row['minutes']:,.0f}" if row["minutes"] else ""
+        speed = f"{row['reviews_per_second']:,.0f}"
+        rows.append([row["title"], row["parameters"], accuracy, minutes, speed])
+    head = "method", "parameters", "test accuracy", "minutes to train", "reviews/s"
+    return [markdown_table(head, rows)]
+
+
+def accuracy_and_speed(result: dict) -> list[dict]:
+    """Methods whose speed was measured, with their test accuracy as the research has it.
+
+    `spread` is that of several seeds. DistilBERT's accuracy is published, of a training on all
+    25,000 labels.
+    """
+    rows = [
+        {"title": row["title"], "size": MODEL_OF[row["name"]], "accuracy": row["test"]["mean"],
+         "spread": row["test"]["spread"], "minutes": row["minutes"]}
+        for row in Results().rows() if row["name"] in MODEL_OF and row["test"]
+    ]  # fmt: skip
+    name, accuracy = list(REFERENCES.items())[-1]
+    published = {"title": name, "size": DISTILBERT, "accuracy": accuracy}
+    rows.insert(-1, published | {"spread": None, "minutes": None})
+    for row in rows:
+        measured = result["rows"][row["size"]]
+        row["reviews_per_second"] = measured["reviews_per_second"]
+        row["parameters"] = f"{measured['parameters'] / 1e6:.0f}M" if measured["parameters"] else ""
+    return rows
 
 
 def _growth(result: dict) -> list[str]:
@@ -159,8 +205,13 @@ def load_table(result: dict) -> str:
     rows.append(
         _load_row(f"{RECOVERY_CLIENTS}", "this service, right after that", result["recovery"])
     )
+    if apart := result.get("apart"):
+        rows.append(_load_row(most, "this service, on cores of its own", apart["clients"]))
+        title = f"the same at {over['times_capacity']} times its capacity"
+        arrivals = f"{apart['overload']['arrivals_per_second']:.0f} a second"
+        rows.append(_load_row(arrivals, title, apart["overload"]))
     outcomes = ", ".join(f"{count:,} times {status}" for status, count in over["outcomes"].items())
-    first, last = over["memory_gib"]
+    (first, last), ready = over["memory_gib"], result.get("seconds_to_ready")
     versions = result["versions"]
     head = ("clients", "service", "answers/s", "p50", "p95", "p99", "refused", "failed", "wrong")
     return "\n".join([
@@ -173,7 +224,8 @@ def load_table(result: dict) -> str:
         "",
         f"Overload for {over['seconds']:.0f} s: {outcomes}; the slowest answer took "
         f"{over['slowest_ms'] / 1000:.1f} s (deadline: {result['deadline_seconds']:.0f} s); memory "
-        f"{first:.2f} GiB in its first ten seconds, {last:.2f} GiB in its last.",
+        f"{first:.2f} GiB in its first ten seconds, {last:.2f} GiB in its last."
+        + (f" It was ready {ready:.1f} s after its start." if ready else ""),
         "",
         f"On {versions['processor']}, torch {versions['torch']}; this service in "
         f"{versions['precision']}, the naive route in fp32.",

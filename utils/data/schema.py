@@ -123,7 +123,7 @@ def _word(value, classes: list[str] | None) -> str | None:
     word = unicodedata.normalize("NFC", str(value)).strip().lower()
     try:
         number = float(word.replace("_", "x"))  # which Python would leave out
-        if classes and 0 <= number < len(classes):
+        if classes and number.is_integer() and 0 <= number < len(classes):
             return classes[int(number)].strip().lower()
         if classes and number == -1:  # as `datasets` writes a label that is not known
             return None

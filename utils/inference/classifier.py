@@ -146,10 +146,18 @@ class Classifier:
         return out
 
     def softmax(self, ids: list[list[int]]) -> np.ndarray:
-        """Class probabilities of one batch of token ids, shape (texts, classes), float32."""
+        """Class probabilities of one batch of token ids, shape (texts, classes), float32.
+
+        Raises InputError where the model gives none.
+        """
         # Multiples of 16: each shape that is new costs the making of its kernels.
         batch = self.tokenizer.pad({"input_ids": ids}, pad_to_multiple_of=16, return_tensors="np")
         logits = self.runtime.logits(batch["input_ids"], batch["attention_mask"])
+        if logits.shape != (len(ids), len(LABELS)) or not np.isfinite(logits).all():
+            raise InputError(
+                f"The model gives no finite numbers for {len(LABELS)} classes: its weights are "
+                "damaged, or it is another kind of model."
+            )
         return torch.from_numpy(logits).softmax(-1).numpy()
 
 

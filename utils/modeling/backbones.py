@@ -1,6 +1,5 @@
 """The pretrained encoders that the head can stand on, in DistilBERT's layout; and a teacher."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from utils.modeling.exported import MOST_LAYERS
 from utils.modeling.model import CustomHeadDistilBert
 from utils.modeling.pickles import read_pickle
 from utils.modeling.pretrained import MINILM, MPNET, minilm_folder, mpnet_folder
-from utils.modeling.tokenizer import load_tokenizer, model_config
+from utils.modeling.tokenizer import load_tokenizer, model_config, read_json
 from utils.paths import resolve_path
 from utils.text import MAX_TOKENS
 
@@ -153,7 +152,10 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
     files, expected = weight_files(folder)
     weights = {}
     for file in files:
-        weights |= _read_file(file)
+        found = _read_file(file)
+        if twice := weights.keys() & found.keys():
+            raise InputError(f"Two shards in {folder} hold {min(twice)}: download them again.")
+        weights |= found
     if absent := sorted(expected - set(weights)):
         raise InputError(f"The shards in {folder} lack {absent[0]}: download them again.")
     return weights
@@ -170,9 +172,9 @@ def weight_files(folder: Path) -> tuple[list[Path], set[str]]:
             return [folder / name], set()
         if index.is_file():
             try:
-                places = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+                places = dict(read_json(index)["weight_map"])
                 shards = sorted(set(map(str, places.values())))
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+            except (ValueError, TypeError, KeyError) as error:
                 raise InputError(f"{index} is damaged: download the folder again.") from error
             for shard in shards:
                 # A name only: an index may not lead out of its folder.

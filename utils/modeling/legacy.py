@@ -89,7 +89,8 @@ def legacy_model(
     inside = (f"{prefix}embeddings.", f"{prefix}transformer.")
     encoder = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(inside)}
     encoder.pop("embeddings.position_ids", None)  # a buffer of older versions
-    if wrong := [n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]:
+    floats = {name: t.float() for name, t in tensors.items() if t.is_floating_point()}  # as written
+    if wrong := [name for name, tensor in floats.items() if not tensor.isfinite().all()]:
         raise InputError(f"{wrong[0]} holds NaN or infinite numbers: the training had failed.")
     config = _config(encoder, legacy.configuration, heads)
     assumed = {

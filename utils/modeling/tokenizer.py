@@ -159,7 +159,20 @@ def _more_special(name: str, saved: dict, known: dict[str, int], added: set[str]
 
 
 def _check_reading(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Raise InputError where the tokenizer.json itself would read a text otherwise."""
+    """Raise InputError where the tokenizer.json itself would read a text otherwise, or not at all.
+
+    Rust's panics are no Exception.
+    """
+    try:
+        _compare_reading(tokenizer, folder)
+    except (InputError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise InputError(f"{folder.name}: its tokenizer.json cannot be used ({error}): "
+                         f"{SAVE_IT}.") from error  # fmt: skip
+
+
+def _compare_reading(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     itself = Tokenizer.from_str(_text_of(folder / "tokenizer.json"))
     itself.no_truncation()
     itself.no_padding()

@@ -72,6 +72,8 @@ class Parser(HTTPRequestParser):
         super().parse_header(header_plus)
         if self.chunked and "CONTENT_LENGTH" in self.headers:
             raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
+        if "TRANSFER_ENCODING" in self.headers:  # which waitress reads, and removes, in HTTP/1.1
+            raise ParsingError("Transfer-Encoding is of HTTP/1.1")
 
 
 class Channel(HTTPChannel):
