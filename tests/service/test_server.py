@@ -21,7 +21,6 @@ from utils import InputError
 from utils.inference.classifier import Classifier
 from utils.manifest import check_manifest
 from utils.paths import ROOT
-from utils.service import launcher as process_module
 from utils.service import server as server_module
 from utils.service.api import create_app
 from utils.service.batching import Engine
@@ -437,12 +436,9 @@ def test_after_kill_9_a_restart_answers_rightly(exported, expected, tmp_path):
         still_answers(again, expected)
 
 
-def test_an_earlier_log_in_any_language_delays_no_start(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(process_module, "START_SECONDS", 40)
-    log = tmp_path / "log"
-    log.write_text("größer " * 10_000, "utf-8")  # more bytes than characters
-    with our_service(exported, log) as service:
-        assert httpx.get(f"{service.url}/health/ready", trust_env=False).status_code == 200
+def test_a_port_that_another_service_has_is_named(service, exported, tmp_path):
+    with pytest.raises(InputError, match=f"Port {service.port} is in use"):
+        Service(exported, tmp_path / "log", port=service.port)
 
 
 def test_no_input_that_the_document_describes_or_forbids_breaks_it(service):

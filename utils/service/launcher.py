@@ -1,7 +1,6 @@
 """Services in processes of their own: ours as a user starts it, and a naive one to compare with."""
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -20,6 +19,17 @@ START_SECONDS = 120
 STOP_SECONDS = 60
 
 
+def free_port(port: int = 0) -> int:
+    """That port of this machine, or any where it is 0; InputError where another process has it."""
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of one that has just ended
+        try:
+            free.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(f"Port {port} is in use: choose another.") from error
+        return free.getsockname()[1]
+
+
 class Service:
     """`scripts/flask-deployment.py` in a process of its own, once it is ready.
 
@@ -30,25 +40,22 @@ class Service:
         self.log = log
         self._file = log.open("ab")
         self._before = log.stat().st_size  # bytes, of earlier services
+        self.port = free_port(port)
+        self.url = f"http://127.0.0.1:{self.port}"
         script = ROOT / "scripts" / "flask-deployment.py"
-        command = [sys.executable, script, "--model", folder, "--port", str(port)]
+        command = [sys.executable, script, "--model", folder, "--port", str(self.port)]
         # Whoever starts it here asks without a key.
         variables = {name: value for name, value in os.environ.items() if name != KEY}
         self.process = subprocess.Popen(command, stderr=self._file, env=variables)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
-            found = re.search(r"listening on (http://\S+)\n", self._printed())
-            if found and _answers(f"{found[1]}/health/ready"):
-                self.url = found[1]
-                self.port = int(self.url.rsplit(":", 1)[1])
+            if _answers(f"{self.url}/health/ready"):
                 return
             time.sleep(0.1)
         self.process.kill()
         self.stop()
-        raise InputError(f"The service did not start: {self._printed()}")
-
-    def _printed(self) -> str:
-        return self.log.read_bytes()[self._before :].decode("utf-8", "replace")
+        printed = self.log.read_bytes()[self._before :].decode("utf-8", "replace")
+        raise InputError(f"The service did not start: {printed}")
 
     def stop(self) -> int:
         """Send SIGTERM and return the exit status, 0 where nothing was lost."""
@@ -105,9 +112,7 @@ app.run(port=int(port))
 @contextmanager
 def naive_service(folder: Path) -> Iterator[str]:
     """The address of a naive route for the same model, on Flask's own server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-c", NAIVE, folder, str(port)],
         stdout=subprocess.DEVNULL,
