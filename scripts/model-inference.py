@@ -18,6 +18,7 @@ labels files side by side: pip install -c requirements.txt -e ".[ray]".
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import asdict
@@ -74,6 +75,7 @@ def main() -> None:
         # Imported here, so that --help and a wrong argument answer at once.
         from utils.inference.classifier import Classifier
         from utils.inference.files import Layout, label_file
+        from utils.tables import table_format
 
         layout = Layout(
             arguments.text_column, separator, arguments.suffix, arguments.escape_formulas
@@ -83,6 +85,8 @@ def main() -> None:
             return
         if files := [text for text in arguments.texts if os.path.exists(text)]:
             raise InputError(f"{files[0]} is a file, no review: give it with --input and --output.")
+        if files := [text for text in arguments.texts if table_format(Path(text))]:
+            raise InputError(f"{files[0]} is named like a file, and does not exist.")
         classifier = Classifier.from_folder(arguments.model, arguments.runtime)
         print(f"{classifier.runtime.name}: {classifier.why}.", file=sys.stderr)
         if arguments.input:
@@ -134,6 +138,9 @@ def label_texts(classifier, texts: list[str]) -> None:
         # What is not UTF-8 becomes lone surrogates, as in an argument; a lone CR ends no line.
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="\n")
         texts = [line.strip() for line in sys.stdin]
+        if texts and {"text", "review"} & set(re.split(r"[,;\t|]", texts[0].replace('"', ""))[:99]):
+            raise InputError("standard input begins as a table does: give it as a file, by --input "
+                             "and --output. Else it holds one review a line.")  # fmt: skip
     if not texts:
         raise InputError("there is no text: give reviews as arguments or on standard input.")
     problems = [

@@ -193,6 +193,7 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
     with _opened(path) as (file, share):
         mark = _has_mark(file)
         read = 0  # bytes since the last row
+        fields: list[int] = []  # of each line since the last row, were there no quotes
         file.seek(len(codecs.BOM_UTF8) if mark else 0)
 
         def lines() -> Iterator[str]:
@@ -202,7 +203,10 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
                 if read > LONGEST_LINE:
                     raise InputError(f"{path.name} has a row of over {LONGEST_LINE:,} bytes.")
                 # Bytes that are no UTF-8 survive as lone surrogates, to be written as they were.
-                yield from _at_carriage_returns(line.decode("utf-8", errors="surrogateescape"))
+                for part in _at_carriage_returns(line.decode("utf-8", errors="surrogateescape")):
+                    if part.strip("\r\n"):
+                        fields.append(part.count(separator) + 1)
+                    yield part
 
         # strict: else an open quote swallows the rows after it
         reader = _Rows(lines(), strict=True, delimiter=separator)
@@ -232,18 +236,25 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
         if hint:
             raise InputError(f"{path.name}: {hint}.")
 
+        plain = set(fields) == {len(columns)}  # so far each line is a row, without any quotes
+        fields.clear()
+
         def rows():
-            nonlocal read
+            nonlocal read, plain
             try:
                 for row in reader:
                     read = 0
+                    alike = set(fields) == {len(columns)} != {1}
+                    several, plain = alike and len(fields) > 1, plain and alike
+                    fields.clear()
                     wrong = None in row or None in row.values()
                     if surplus := row.pop(None, None):  # it stays in the last column
                         row[columns[-1]] = separator.join([row[columns[-1]], *surplus])
                     problem = f"not the header's {len(columns)} fields" if wrong else None
                     if [(value or "").removeprefix("\ufeff") for value in row.values()] == columns:
                         problem = "it repeats the header"
-                    if any(_holds_rows(value, separator) for value in row.values() if value):
+                    cells = [value for value in row.values() if value]
+                    if several and (plain or any(_holds_rows(c, separator) for c in cells)):
                         problem = ("a quoted cell looks like several rows: in quotes, a quote is "
                                    "written twice")  # fmt: skip
                     yield row, problem
@@ -309,6 +320,9 @@ def _read_json(path: Path) -> Iterator[Block]:
                     "again, or write one object a line."
                 ) from error
             values = ((value, json.dumps(value, ensure_ascii=False), "") for value in whole)
+        elif begin.split(b"\n")[0].strip() == b"{":
+            raise InputError(f"{path.name} holds objects over several lines: write each on a line "
+                             "of its own, or an array of them.")  # fmt: skip
         else:
             values = (_parsed(line) for line in _lines(file, path) if line.strip())
         rows = ((row, None) if isinstance(row, dict) else ({}, (raw, why))
@@ -550,7 +564,8 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
             if block.schema is None and (lost := _lost(rows, table.to_pylist())):
                 raise pa.ArrowInvalid(f"{lost} would be lost")
             writer.write_table(table)
-        except (pa.ArrowException, OverflowError, UnicodeEncodeError, RecursionError) as error:
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError, RecursionError,
+                NotImplementedError) as error:  # fmt: skip
             raise InputError(
                 f"A column does not keep one type, as parquet needs: {error}. Write .jsonl."
             ) from error

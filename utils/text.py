@@ -69,7 +69,7 @@ def as_texts(texts: str | Iterable[str]) -> list[str]:
     Raises InputError where it is no sequence of texts, or names the first that cannot be read.
     """
     if isinstance(texts, str):
-        return [texts]
+        texts = [texts]
     table = hasattr(texts, "columns")  # of a DataFrame one would get its columns' names
     odd = isinstance(texts, bytes | Mapping | Set | array | type)
     if table or odd or not isinstance(texts, Iterable):

@@ -1091,3 +1091,56 @@ def test_rows_with_columns_of_their_own_are_refused(tmp_path, monkeypatch):
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.setattr("utils.data.sources.MOST_CELLS", 10_000)
     assert "402 columns in 400 rows" in refusal(load, tmp_path / "in.jsonl")
+
+
+def test_of_several_configurations_that_of_the_folder_names_the_classes(tmp_path):
+    """And it is said where the names come from."""
+    cards = CARD.split("dataset_info:\n")[1].split("---")[0]
+    both = "dataset_info:\n"
+    for name, names in (("other", ("pos", "neg")), ("mine", ("neg", "pos"))):
+        one = cards.replace("'0': pos", f"'0': {names[0]}").replace("'1': neg", f"'1': {names[1]}")
+        lines = one.rstrip("\n").split("\n")
+        both += f"- config_name: {name}\n" + "\n".join(lines) + "\n"
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    make_reviews(200, 0).to_csv(folder / "in.csv", index=False)
+    (folder / "README.md").write_text(f"---\n{both}---\n")
+    found = load(folder / "in.csv")
+    negative = found.train[found.train["text"].str.contains("dull|awful|weak|boring")]
+    assert set(negative["label"]) == {0}
+    assert "Its classes are named by README.md: 0 neg, 1 pos." in found.origin
+
+
+def test_texts_as_categories_give_the_same_draw(tmp_path):
+    frame = make_reviews(300, 0)
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.sample(frac=1, random_state=1).astype({"text": "category"}).to_parquet(
+        tmp_path / "b.parquet"
+    )
+    one, other = (load(tmp_path / f"{name}.parquet") for name in "ab")
+    assert one.split_sha256 == other.split_sha256
+
+
+def test_a_column_of_splits_is_not_passed_over(tmp_path):
+    frame = make_reviews(200, 0)
+    frame.assign(split=["train", "test"] * 100).to_csv(tmp_path / "in.csv", index=False)
+    assert "has a column 'split'" in refusal(load, tmp_path / "in.csv")
+
+
+def test_of_text_and_review_it_is_said_which_is_read(tmp_path):
+    make_reviews(200, 0).assign(review="x").to_csv(tmp_path / "in.csv", index=False)
+    assert "'text' and 'review' the first is read" in load(tmp_path / "in.csv").origin
+
+
+def test_a_pandas_index_is_a_column_and_levels_are_refused(tmp_path):
+    frame = make_reviews(200, 0)
+    frame.set_index("text").to_parquet(tmp_path / "in.parquet")
+    assert len(load(tmp_path / "in.parquet").train) > 50
+    frame.columns = pd.MultiIndex.from_tuples([("a", "text"), ("a", "label")])
+    frame.to_parquet(tmp_path / "in.parquet")
+    assert "columns of several levels" in refusal(load, tmp_path / "in.parquet")
+
+
+def test_what_save_to_disk_leaves_is_named(tmp_path):
+    Dataset.from_pandas(make_reviews(200, 0)).save_to_disk(tmp_path / "in")
+    assert "is a folder of save_to_disk" in refusal(load, tmp_path / "in")

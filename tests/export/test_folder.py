@@ -562,3 +562,10 @@ def test_a_hidden_file_in_a_subfolder_is_not_lost(exported, tmp_path):
     (copy / "sub" / ".mine").touch()
     with pytest.raises(InputError, match=r"also holds sub/\.mine"):
         check_replaceable(copy)
+
+
+def test_what_is_no_review_is_not_labelled_as_one(folder):
+    out = run_script("model-inference.py", "--model", folder, "reviwes.csv")
+    assert "reviwes.csv is named like a file, and does not exist" in out.stderr
+    out = run_script("model-inference.py", "--model", folder, stdin='id,"text"\n1,"great"\n')
+    assert "standard input begins as a table does" in out.stderr

@@ -137,3 +137,9 @@ def test_a_model_that_gives_no_numbers_labels_nothing(classifier, given):
     broken.runtime = SimpleNamespace(logits=lambda ids, mask: given)
     with pytest.raises(InputError, match="gives no finite numbers for 2 classes"):
         broken.predict("great")
+
+
+def test_one_text_that_is_not_unicode_is_refused_as_in_a_list(classifier):
+    for given in ("Tr\udce8s bien", ["Tr\udce8s bien"]):
+        with pytest.raises(InputError, match="is not Unicode"):
+            classifier.predict(given)

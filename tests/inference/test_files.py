@@ -210,7 +210,7 @@ def test_a_first_row_without_a_text_keeps_no_other_from_its_label(classifier, tm
 CASES = {
     "none.csv": (None, "does not exist"),
     "in.xlsx": (b"PK", r"give a file of \.csv, \.tsv, \.jsonl, \.ndjson, \.json, \.parquet"),
-    "other.csv": (b"a,b\n1,2\n", r"no column text or review, but a, b: .*--text-column"),
+    "other.csv": (b"a,b\n1,2\n", r"no column text or review, but .a., .b.: .*--text-column"),
     "twice.csv": (b"text,text\n1,2\n", "name the columns, each once"),
     "empty.csv": (b"", "name the columns"),
     "latin.csv": (b"caf\xe9,text\n1,fine\n", "first line is not UTF-8"),
@@ -761,11 +761,23 @@ def test_categories_keep_their_values_and_claim_no_order(classifier, tmp_path):
     ("in.tsv", ["text\tlabel", '"A great film\t1', "Ok\t1", 'The worst"\t0', "Last\t0"]),
     ("in.csv", ["text,label", '"A great film,1', "Ok,1", 'The worst",0', "Last,0"]),
     ("in.csv", ["label,text", '1,"A great film', "1,Ok", '0,The worst"', "0,Last"]),
+    ("in.tsv", ["title\ttext", '"Heat\tA dull film', "The Mask\tA great film",
+                'The Ring 2"\tBoring', "X men\tfine"]),
+    ("in.csv", ["text,author", '"A must see,John Smith', 'a screen of 60",Bob Lee', "Last,0"]),
 ])  # fmt: skip
 def test_rows_between_two_quotes_are_no_text(classifier, tmp_path, capsys, name, lines):
     (tmp_path / name).write_text("\n".join(lines))
     assert label_file(classifier, tmp_path / name, tmp_path / f"out-{name}") == (2, 1)
     assert "row 1 has no label: a quoted cell looks like several rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [
+    "Acting,great\nPlot,weak\nMusic,superb", "It was:\ngood,bad and ugly",
+    "One\n10/10,would watch again",
+])  # fmt: skip
+def test_lines_that_only_look_like_rows_are_a_text(classifier, tmp_path, text):
+    pd.DataFrame({"text": [text], "label": [1]}).to_csv(tmp_path / "in.csv", index=False)
+    assert label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv") == (1, 0)
 
 
 def test_a_review_of_several_lines_with_commas_is_a_text(classifier, tmp_path):
@@ -1107,3 +1119,17 @@ def test_what_is_nested_too_deeply_for_parquet_is_a_sentence(classifier, tmp_pat
     (tmp_path / "in.jsonl").write_text(f'{{"text": "great", "more": {nested}}}\n')
     with pytest.raises(InputError, match=r"Write \.jsonl"):
         label_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.parquet")
+
+
+def test_an_object_over_several_lines_is_named(classifier, tmp_path):
+    (tmp_path / "in.json").write_text(json.dumps({"reviews": [{"text": "great"}]}, indent=2))
+    with pytest.raises(InputError, match="holds objects over several lines"):
+        label_file(classifier, tmp_path / "in.json", tmp_path / "out.csv")
+
+
+def test_of_text_and_review_it_is_said_which_is_labelled(classifier, tmp_path, capsys):
+    (tmp_path / "in.csv").write_text("text,review\nTitle,great film\n")
+    label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert "'text' and 'review' the first is read" in capsys.readouterr().err
+    label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv", Layout("review"))
+    assert "the first is read" not in capsys.readouterr().err

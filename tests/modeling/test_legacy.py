@@ -951,3 +951,15 @@ def test_an_index_of_holes_is_not_read(tmp_path):
         file.truncate(20 * 2**30)
     out = run_script("convert-legacy.py", tmp_path, "--output", tmp_path / "new")
     assert "model.safetensors.index.json is damaged" in out.stderr
+
+
+@pytest.mark.parametrize("beside", [
+    {"id2class": {0: "positive", 1: "negative"}}, {"idx_to_label": ["Pos", "Neg"]},
+    {"label_encoder": {"classes_": ["positive", "negative"]}}, {"class2idx": {"neg": 1, "pos": 0}},
+])  # fmt: skip
+def test_a_pair_of_names_counts_whatever_it_is_called(original, tmp_path, beside):
+    torch.save({"model": original.state_dict(), **beside}, tmp_path / "model.bin")
+    flipped, _ = legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
+    torch.save(original.state_dict(), tmp_path / "plain.bin")
+    plain, _ = legacy_model(read_legacy(tmp_path / "plain.bin"), heads=4)
+    assert torch.allclose(logits(flipped), logits(plain).flip(-1), atol=1e-6)

@@ -386,3 +386,13 @@ def test_a_link_to_a_device_is_not_read(masked, name):
     (masked / name).symlink_to("/dev/zero")
     with pytest.raises(InputError, match="is no regular file"):
         load_backbone(str(masked))
+
+
+def test_a_backbone_that_cannot_be_what_it_says_is_one_sentence(masked):
+    config = json.loads((masked / "config.json").read_text())
+    (masked / "config.json").write_text(json.dumps(config | {"num_attention_heads": 7}))
+    with pytest.raises(InputError, match="7 attention heads, or none, which do not divide"):
+        load_backbone(str(masked))
+    (masked / "adapter_model.safetensors").touch()
+    with pytest.raises(InputError, match="holds an adapter"):
+        load_backbone(str(masked))

@@ -245,3 +245,9 @@ def test_a_template_with_a_token_that_it_does_not_define_is_refused(with_name, t
     (folder / "tokenizer.json").write_text(json.dumps(said))
     with pytest.raises(InputError, match=r"tokenizer\.json"):
         load_tokenizer(folder, 9)
+
+
+def test_a_word_with_a_capital_that_was_added_does_not_make_it_cased(tmp_path):
+    words = [*WORDS, *(f"word{n}" for n in range(300)), "IMDb"]
+    tokenizer = load_tokenizer(folder_of(tmp_path / "a", words), len(words))
+    assert tokenizer("FILM")["input_ids"] == tokenizer("film")["input_ids"]

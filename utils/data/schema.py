@@ -25,12 +25,13 @@ STARS = 10
 class Part:
     """Rows as a file has them, the name by which messages call it, and its classes' names.
 
-    `classes` are the names of the labels 0, 1, … where the file itself says them.
+    `classes` are the names of the labels 0, 1, … where the file, or one beside it, says them.
     """
 
     name: str
     frame: pd.DataFrame
     classes: list[str] | None = None
+    notes: tuple[str, ...] = ()  # for the reader
 
 
 def in_schema(parts: list[Part], settings: Settings) -> tuple[list[pd.DataFrame], list[str]]:
@@ -44,11 +45,13 @@ def in_schema(parts: list[Part], settings: Settings) -> tuple[list[pd.DataFrame]
     frames = [_checked(part, found) for part, found in zip(named, labels, strict=True)]
     note = _scale_ratings(frames, [part.name for part in parts])
     notes = [note] if note else []
-    both = [part.name for part in parts if {"label", "sentiment"} <= set(part.frame.columns)]
-    if both and not settings.label_column:
-        notes.append(f"{' and '.join(both)}: of the columns 'label' and 'sentiment' the first is "
-                     "read (LABEL_COLUMN).")  # fmt: skip
-    return frames, notes
+    for first, second, chosen in (("label", "sentiment", settings.label_column),
+                                  ("text", "review", settings.text_column)):  # fmt: skip
+        both = [part.name for part in parts if {first, second} <= set(part.frame.columns)]
+        if both and not chosen:
+            notes.append(f"{' and '.join(both)}: of the columns '{first}' and '{second}' the first "
+                         f"is read ({first.upper()}_COLUMN).")  # fmt: skip
+    return frames, notes + [note for part in parts for note in part.notes]
 
 
 def label_column(columns: list[str], settings: Settings) -> str:
@@ -144,7 +147,8 @@ def _checked(part: Part, labels: pd.Series) -> pd.DataFrame:
                          "the one with the texts (TEXT_COLUMN), or save it as text.")  # fmt: skip
     readable = is_text & ~frame["text"].map(lambda text: isinstance(text, str) and is_empty(text))
     _require(part, readable, "the text is empty or not text")
-    columns = {"text": frame["text"], "label": labels.astype(int)}
+    # As objects: categories would be drawn in their own order.
+    columns = {"text": frame["text"].astype(object), "label": labels.astype(int)}
     if "rating" in frame:
         given = ~frame["rating"].map(lambda value: str(value).strip().lower() in MISSING)
         ratings = pd.to_numeric(frame["rating"].where(given), errors="coerce")

@@ -99,6 +99,9 @@ def _read_parts(settings: Settings) -> tuple[str, str, list[Part], list[str]]:
                     ]
                 ),
             )
+    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+        raise InputError(f"SOURCE={source} is a folder of save_to_disk: save each split by "
+                         "to_parquet instead, as train.parquet and test.parquet.")  # fmt: skip
     raise InputError(
         f"SOURCE={source}: this folder has neither train.parquet and test.parquet (or .csv, .jsonl "
         "and the like), nor train/pos, train/neg, test/pos and test/neg as aclImdb has, nor pos/ "
@@ -231,25 +234,34 @@ def _read_part(files: list[Path], settings: Settings, split: str | None = None) 
     frames = [read_frame(file, settings.separator) for file in files]
     if len({frozenset(frame.columns) for frame in frames}) > 1:
         raise InputError(f"The files of {split} have different columns: save them alike.")
-    classes = {_classes_of(file, settings) for file in files}
-    if len(classes) > 1:
+    found = [_classes_of(file, settings) for file in files]
+    if len({classes for classes, _ in found}) > 1:
         raise InputError(f"The files of {split} name their classes in different orders.")
     name = files[0].name if len(files) == 1 else split
-    found = classes.pop()
-    return Part(name, pd.concat(frames, ignore_index=True), list(found) if found else None)
+    classes, beside = found[0]
+    notes = ()
+    if beside and split != "test":
+        numbered = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
+        notes = (f"Its classes are named by {beside}: {numbered}.",)
+    rows = pd.concat(frames, ignore_index=True)
+    if split is None and set(rows.get("split", pd.Series()).astype(str)) >= set(SPLITS):
+        raise InputError(f"{name} has a column 'split': save each split as a file of its own, "
+                         "train.csv and test.csv, or leave the column out.")  # fmt: skip
+    return Part(name, rows, list(classes) if classes else None, notes)
 
 
-def _classes_of(file: Path, settings: Settings) -> tuple[str, ...] | None:
-    """The names of the classes 0, 1, … that a file's own metadata gives, as `datasets` writes it.
+def _classes_of(file: Path, settings: Settings) -> tuple[tuple[str, ...] | None, str | None]:
+    """The names of the classes 0, 1, …, and the file beside this one that says them, or None.
 
-    That of a parquet file, else dataset_info.json or the Hub's README.md beside it.
+    A parquet file's own metadata may say them, as `datasets` writes it, else dataset_info.json or
+    the Hub's README.md beside it.
     """
     if table_format(file) != ".parquet":
         return _classes_beside(file.parent, settings.label_column or "label")
     try:
         schema = pq.read_schema(file)
     except (pa.ArrowException, OSError):
-        return None  # reading its rows will say why
+        return None, None  # reading its rows will say why
     column = label_column(schema.names, settings)
     try:
         said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
@@ -264,10 +276,10 @@ def _classes_of(file: Path, settings: Settings) -> tuple[str, ...] | None:
             raise InputError(f"{file.name}: its metadata names the classes {kind.get('names')} of "
                              f"a column {name!r}, which it has not, or not as numbers: save it "
                              "anew, without that metadata.")  # fmt: skip
-    return tuple(names) if names else _classes_beside(file.parent, column)
+    return (tuple(names), None) if names else _classes_beside(file.parent, column)
 
 
-def _classes_beside(folder: Path, column: str) -> tuple[str, ...] | None:
+def _classes_beside(folder: Path, column: str) -> tuple[tuple[str, ...] | None, str | None]:
     """The classes' names in files of the Hub's data sets, in the folder or, of the Hub's, above."""
     for place in (folder, folder.parent) if folder.name in HUB_FOLDERS else (folder,):
         info, page = place / "dataset_info.json", place / "README.md"
@@ -275,19 +287,21 @@ def _classes_beside(folder: Path, column: str) -> tuple[str, ...] | None:
             features = read_json(info).get("features")
             kind = features.get(column) if isinstance(features, dict) else None
             if isinstance(kind, dict) and isinstance(kind.get("names"), list):
-                return tuple(map(_class_name, kind["names"]))
+                return tuple(map(_class_name, kind["names"])), info.name
         if page.is_file() and page.stat().st_size < LONGEST_TEXT:
             try:
                 said = (metadata_load(page) or {}).get("dataset_info")
+                configs = said if isinstance(said, list) else [said]
+                if len(configs) > 1:  # of several the one of this folder
+                    configs = [one for one in configs if one["config_name"] == folder.name]
                 kinds = [feature["dtype"]["class_label"]["names"]
-                         for config in (said if isinstance(said, list) else [said])
-                         for feature in config["features"]
+                         for config in configs for feature in config["features"]
                          if feature["name"] == column]  # fmt: skip
                 names = [kinds[0][key] for key in sorted(kinds[0], key=int)]
             except (ValueError, TypeError, KeyError, IndexError, RecursionError, YAMLError):
                 continue  # a page that says nothing of classes
-            return tuple(map(_class_name, names))
-    return None
+            return tuple(map(_class_name, names)), page.name
+    return None, None
 
 
 def _class_name(value) -> str:
@@ -315,7 +329,11 @@ def read_frame(path: Path, separator: str = "") -> pd.DataFrame:
             if (size := bytes_of_texts(path)) > MOST_TEXT:
                 raise InputError(f"{path.name} holds {size:,} bytes of text, of {MOST_TEXT:,} at "
                                  "most: leave columns or rows out.")  # fmt: skip
-            return pd.read_parquet(path)
+            frame = pd.read_parquet(path)
+            if isinstance(frame.columns, pd.MultiIndex):
+                raise InputError(f"{path.name} has columns of several levels: save it with one.")
+            # What pandas has as an index is a column in the file.
+            return frame if frame.index.names == [None] else frame.reset_index()
         return _read_rows(path, separator)
     except InputError:
         raise

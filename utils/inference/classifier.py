@@ -77,7 +77,7 @@ class Classifier:
         InputError that names the file which is missing, changed or not listed, or where the
         tokenizer is not the model's, or the named runtime cannot be had.
         """
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         with checked_copy(folder) as (copy, manifest):
             require_weights(folder, manifest)
             name, why = choose(runtime, list(manifest["sha256"]))

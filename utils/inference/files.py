@@ -58,7 +58,11 @@ def label_file(
         bar = tqdm(total=1, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}")
         with bar, write_table(path, target.name, layout.separator, escape) as write_block:
             for block in blocks:
-                text_column = text_column or _text_column(block, source, layout.text_column)
+                if text_column is None:
+                    text_column = _text_column(block, source, layout.text_column)
+                    if not layout.text_column and _has_both(block):
+                        bar.write(f"{source.name}: of the columns 'text' and 'review' the first is "
+                                  "read (--text-column).", file=sys.stderr)  # fmt: skip
                 label(classifier, block, text_column, layout)
                 for position, problem in sorted(block.problems.items()):
                     number = f"{source.name}, row {total + position + 1:,}"
@@ -103,6 +107,11 @@ def label(classifier: Classifier, block: Block, text_column: str, layout: Layout
         row.update(zip(block.added, values, strict=True))
 
 
+def _has_both(block: Block) -> bool:
+    names = block.schema.names if block.schema else {name for row in block.rows for name in row}
+    return {"text", "review"} <= set(names)
+
+
 def _text_column(block: Block, source: Path, wanted: str | None) -> str:
     """The wanted column, else `text` or `review`, as the file or any of its first rows has it."""
     candidates = [wanted] if wanted else ["text", "review"]
@@ -112,7 +121,8 @@ def _text_column(block: Block, source: Path, wanted: str | None) -> str:
     if found is None:
         hint = separator_hint(names) or "name the one with the texts (--text-column)"
         wanted = " or ".join(candidates)
-        raise InputError(f"{source.name} has no column {wanted}, but {', '.join(names)}: {hint}.")
+        shown = ", ".join(map(repr, names))  # in which spaces and marks are seen
+        raise InputError(f"{source.name} has no column {wanted}, but {shown}: {hint}.")
     kind = block.schema.field(found).type if block.schema else pa.string()
     if pa.types.is_dictionary(kind):
         kind = kind.value_type

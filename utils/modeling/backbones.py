@@ -136,6 +136,10 @@ def _load_checkpoint(folder: Path, title: str, teacher: bool = False) -> Backbon
             f"{title} reads {config.max_position_embeddings} tokens at most: give one that reads "
             f"{MAX_TOKENS}."
         )
+    if config.hidden_size % config.num_attention_heads:
+        raise InputError(f"{title}: its config.json says {config.num_attention_heads} attention "
+                         f"heads, or none, which do not divide its width, {config.hidden_size}: "
+                         "correct it.")  # fmt: skip
     _check_shapes(config, weights, title)
     tokenizer = load_tokenizer(folder, config.vocab_size)
     # Usual ones: a narrow encoder bears, and needs, larger steps than one of BERT-base's width.
@@ -146,9 +150,12 @@ def _load_checkpoint(folder: Path, title: str, teacher: bool = False) -> Backbon
 def load_weights(folder: Path) -> dict[str, torch.Tensor]:
     """All tensors of a checkpoint's folder, by name: safetensors or a pickle, whole or in shards.
 
-    Nothing in a pickle is run. Raises InputError where there are none, a shard is missing, or a
-    file is damaged or holds something else.
+    Nothing in a pickle is run. Raises InputError where there are none, a shard is missing, a file
+    is damaged or holds something else, or an adapter lies beside them.
     """
+    if adapters := sorted(file.name for file in folder.glob("adapter_*")):
+        raise InputError(f"{folder.name} holds an adapter, {adapters[0]}: merge it into the "
+                         "model (merge_and_unload), and save that.")  # fmt: skip
     files, expected = weight_files(folder)
     weights = {}
     for file in files:

@@ -56,9 +56,6 @@ def read_legacy(path: Path) -> Legacy:
                              "classifier can be converted.")  # fmt: skip
         names = config.get("architectures")
         name = str(names[0]) if isinstance(names, list) and names else ""
-        if adapters := sorted(file.name for file in path.glob("adapter_*")):
-            raise InputError(f"{path.name} holds an adapter, {adapters[0]}: merge it into the "
-                             "model (merge_and_unload), and save that.")  # fmt: skip
         layers = config.get("n_layers", config.get("num_hidden_layers"))
         return Legacy(load_weights(path), configuration_of(config) | {"n_layers": layers},
                       {"": name})  # fmt: skip

@@ -48,6 +48,7 @@ MAPS = {"id2label", "label2id", "class_to_idx", "idx_to_class", "label_map", "la
         "id_to_label", "label2idx", "idx2label", "label_mapping"}  # fmt: skip
 NAMES = MAPS | {"classes", "class_names", "label_names", "labels", "target_names", "label_list",
                 "categories"}  # fmt: skip
+CLASSES = {"negative", "neg", "positive", "pos"}  # which, in a pair, name classes anywhere
 MOST_CLASSES = 10
 LIBRARIES = {"torch", "transformers", "pytorch_transformers"}
 CONFIGURATION = {"n_heads", "num_attention_heads", "hidden_act", "n_layers", "vocab_size"}
@@ -562,7 +563,7 @@ def class_names(said: dict) -> list[list[str]]:
     found = []
     for key, names in said.items():
         known = key.lower() if isinstance(key, str) else None
-        if known not in NAMES:
+        if known not in NAMES and not _is_pair(names):
             continue
         if isinstance(names, Stub):  # numpy's array, say, whose values are not read
             found.append([f"in a {type(names).__name__}, which is not read"])
@@ -574,6 +575,17 @@ def class_names(said: dict) -> list[list[str]]:
         elif names and known in MAPS:
             raise InputError(f"The configuration's {key} does not name classes.")
     return found
+
+
+def _is_pair(names) -> bool:
+    """Whether a list or dict is of two words that name the classes, whatever it is called."""
+    words = _in_order(names) if isinstance(names, dict) else names
+    return (
+        isinstance(words, list | tuple)
+        and len(words) == 2
+        and {type(word) for word in words} == {str}
+        and {word.strip().lower() for word in words} <= CLASSES
+    )
 
 
 def _in_order(names) -> list[str] | None:

@@ -20,6 +20,7 @@ ROUNDED = (8, 16, 32, 64, 128)  # what trainings round a vocabulary up to, for t
 NEEDED = ("cls_token", "sep_token", "pad_token", "unk_token")
 PROBES = ("", "The film WAS great, wasn't it?", "Café É naïve 好 électrique \U0001f642 zzqqxx")
 OPTIONS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+FEW_CAPITALS = 0.01  # of an uncased vocabulary
 MOST_BYTES = 2**26  # of a tokenizer's or a configuration's file
 SAVE_IT = "AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
 
@@ -96,8 +97,11 @@ def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
         if str(named).removesuffix("Fast") in GENERIC:
             raise InputError(f"{folder.name} has a {named} but no tokenizer.json: {SAVE_IT}.")
         added = _read_added(folder, saved, words)
-        plain = (word for word in words if not (word.startswith("[") and word.endswith("]")))
-        options = {"do_lower_case": not any(word != word.lower() for word in plain)}
+        # Where nothing else says it: a cased vocabulary has thousands of words with capitals, and
+        # an uncased one those few at most that somebody has added.
+        plain = [word for word in words if not (word.startswith("[") and word.endswith("]"))]
+        capitals = sum(word != word.lower() for word in plain)
+        options = {"do_lower_case": capitals <= FEW_CAPITALS * len(plain)}
     else:
         raise InputError(
             f"{folder.name} has no tokenizer, tokenizer.json or vocab.txt: save the one of its "
