@@ -15,6 +15,13 @@ from utils.evaluation.calibration import BINS, bins_of
 from utils.evaluation.metrics import hits
 from utils.plotting import GREY, HUES, OURS, PERCENT, points
 
+# Of each way to group the reviews, and the group where the model is weakest.
+WEAKEST = {
+    "tokens": "Reviews of {} tokens are the hardest",
+    "cut away": "Reviews of which {} is truncated are the hardest",
+    "stars": "Reviews with {} stars are the hardest",
+}
+
 
 def reliability_diagram(result: dict) -> Figure:
     """How often an answer is right against how sure it is, before and after the temperature.
@@ -30,16 +37,16 @@ def reliability_diagram(result: dict) -> Figure:
         points(axes, sure, bins, OURS, "-")
         error = result["calibration_error"][name]
         which = "As trained" if name == "before" else f"Temperature {result['temperature']:.2f}"
-        axes.set_title(f"{which}: off by {error['value']:.1%} in the mean", fontsize=11)
+        axes.set_title(f"{which}: calibration error {error['value']:.1%}", fontsize=11)
         axes.set(xlim=(0.48, 1.02), ylim=(0, 1.02))
         axes.yaxis.set_major_formatter(PERCENT)
         middles = 0.5 + (bins_of(sure) + 0.5) / (2 * BINS)
         counts = [part["reviews"] for part in bins]
         below.bar(middles, counts, width=0.8 / (2 * BINS), color="#BBBBBB")
-        below.set(xlabel="probability of the answer", yscale="log")
+        below.set(xlabel="confidence", yscale="log")
         below.xaxis.set_major_formatter(PERCENT)
         below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    panels[0, 0].set_ylabel("share that is right")
+    panels[0, 0].set_ylabel("share of correct labels")
     panels[1, 0].set_ylabel("reviews")
     return figure
 
@@ -47,10 +54,10 @@ def reliability_diagram(result: dict) -> Figure:
 def accuracy_by(result: dict[str, dict]) -> Figure:
     """Accuracy in groups of reviews, with 95% intervals: a row for each way to group them."""
     figure, panels = plt.subplots(
-        len(result), 1, figsize=(7.5, 2.5 * len(result) + 0.4), sharey=True, squeeze=False
+        len(result), 1, figsize=(7.5, 2.7 * len(result) + 0.4), sharey=True, squeeze=False
     )
     for axes, (name, found) in zip(panels[:, 0], result.items(), strict=True):
-        what = {"tokens": "length in tokens", "cut away": "share cut away"}.get(name, name)
+        what = {"tokens": "length in tokens", "cut away": "share truncated"}.get(name, name)
         rows = found["groups"]
         places = np.arange(len(rows))
         for (model, hue), shift in zip((("fine-tuned", OURS), ("TF-IDF", GREY)), (-0.08, 0.08),
@@ -59,14 +66,11 @@ def accuracy_by(result: dict[str, dict]) -> Figure:
         axes.set_xticks(places, [f"{row['group']}\n({row['reviews']:,})" for row in rows])
         axes.set(xlabel=f"{what} (reviews)", ylabel="accuracy")
         axes.yaxis.set_major_formatter(PERCENT)
-        ours = [(row["models"]["fine-tuned"]["share"], row["group"]) for row in rows]
-        (low, least), (high, most) = min(ours), max(ours)
-        title = f"Fine-tuned, by {what}: {low:.1%} ({least}) to {high:.1%} ({most})"
-        if (p_value := found["p_value"]) is not None:
-            title += ", p < 0.0001" if p_value < 1e-4 else f", p = {p_value:.2g}"
-        axes.set_title(title, fontsize=11)
-    panels[0, 0].text(0.01, 0.06, "fine-tuned", color=OURS, transform=panels[0, 0].transAxes)
-    panels[0, 0].text(0.16, 0.06, "TF-IDF", color=GREY, transform=panels[0, 0].transAxes)
+        _, least = min((row["models"]["fine-tuned"]["share"], row["group"]) for row in rows)
+        differs = found["p_value"] is not None and found["p_value"] < 0.05
+        axes.set_title(WEAKEST[name].format(least) if differs else f"No clear difference by {what}")
+    for name, hue, x in (("fine-tuned", OURS, 0.01), ("TF-IDF", GREY, 0.16)):
+        panels[0, 0].text(x, 0.06, name, color=hue, transform=panels[0, 0].transAxes)
     return figure
 
 
@@ -75,25 +79,25 @@ def small_tests(result: dict) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 3.4))
     sizes = [int(size) for size in result]
     parts = list(result.values())
-    for name, values, below in (
-        ("hollow: the right order", [1 - p["ranked_wrongly"] - p["tied"] for p in parts], False),
-        ("filled: the right order, and p < 0.05", [p["found"] for p in parts], True),
+    for name, values, hue, below in (
+        ("better model ahead", [1 - p["ranked_wrongly"] - p["tied"] for p in parts], GREY, False),
+        ("and significant at 5%", [p["found"] for p in parts], OURS, True),
     ):
-        axes.plot(sizes, values, "o-" if below else "o--", color=OURS,
-                  mfc=OURS if below else "white")  # fmt: skip
+        axes.plot(sizes, values, "o-" if below else "o--", color=hue)
         for size, value in zip(sizes, values, strict=True):
             shift = (9, -14) if below and value > 0.15 else (0, 7)
             said = f"{value:.0%}" if value == 1 or value < 0.995 else ">99%"
             axes.annotate(said, (size, value), xytext=shift, ha="center",
-                          textcoords="offset points", color=OURS)  # fmt: skip
-        axes.text(0.99, 0.12 if below else 0.22, name, color=OURS, ha="right",
+                          textcoords="offset points", color=hue)  # fmt: skip
+        axes.text(0.99, 0.12 if below else 0.22, name, color=hue, ha="right",
                   transform=axes.transAxes)  # fmt: skip
-    axes.set(xscale="log", xlabel="reviews in the test", ylabel="of the tests", ylim=(0, 1.12))
+    axes.set(xscale="log", xlabel="reviews in the test", ylabel="share of such tests",
+             ylim=(0, 1.12))  # fmt: skip
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(PERCENT)
     found = result["300"]["found"]
-    axes.set_title(f"A test of 300 reviews tells the two models apart {found:.0%} of the time")
+    axes.set_title(f"A test of 300 reviews shows the difference {found:.0%} of the time")
     return figure
 
 
@@ -116,8 +120,8 @@ def passed_by_kind(by_kind: dict[str, dict], expected: dict[str, str]) -> Figure
     names = {n: f"{kind} ({ours[kind]['reviews']})" for n, kind in enumerate(kinds) if kind}
     axes.set_yticks(list(names), list(names.values()))
     for place, text in (
-        (len(kinds) - 0.45, "the answer should flip"),
-        (gap - 0.35, "it should not"),
+        (len(kinds) - 0.45, "the label should flip"),
+        (gap - 0.35, "the label should stay"),
     ):
         axes.text(-0.015, place, text, style="italic", fontsize=9, color="#555555", va="center")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(kinds) - 0.1))
@@ -126,7 +130,7 @@ def passed_by_kind(by_kind: dict[str, dict], expected: dict[str, str]) -> Figure
     if "flip" in ours:
         of = ours["flip"]["reviews"]
         passed = [hits(found["flip"]) for found in (ours, theirs)]
-        title = f"Of {of} pairs that should flip {passed[0]} are passed, {passed[1]} by TF-IDF"
+        title = f"Of {of} edits that should flip the label, {passed[0]} do, {passed[1]} by TF-IDF"
         axes.set_title(title, pad=24)
         axes.plot([0.25, 0.25], [gap, len(kinds) - 0.4], color="#555555", ls=":", lw=1, zorder=0)
         axes.text(0.25, 1.01, "a coin", color="#555555", ha="center", fontsize=9,

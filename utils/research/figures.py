@@ -8,6 +8,8 @@ from utils.research.experiments import EXPERIMENTS, TEACHER
 from utils.research.tables import gain, worth
 from utils.settings import Settings
 
+DARK = "#333333"  # the teacher, which is no baseline
+
 
 def experiments(rows: list[dict], references: dict[str, float]) -> Figure:
     """Test accuracy of each experiment that was scored: its seeds, their mean and 95% interval.
@@ -18,7 +20,7 @@ def experiments(rows: list[dict], references: dict[str, float]) -> Figure:
     figure, axes = plt.subplots(figsize=(8, 0.38 * len(rows) + 1.6))
     for place, row in enumerate(reversed(rows)):
         test = row["test"]
-        hue = GREY if row["group"] in ("baseline", TEACHER) else OURS
+        hue = {"baseline": GREY, TEACHER: DARK}.get(row["group"], OURS)
         axes.plot(test["interval"], [place] * 2, color=hue, lw=1.5)
         axes.plot(test["values"], [place] * test["seeds"], "|", color=hue, ms=9)
         face = hue if test["seeds"] > 1 else "white"
@@ -26,12 +28,12 @@ def experiments(rows: list[dict], references: dict[str, float]) -> Figure:
         axes.text(1.02, place, f"{test['mean']:.2%}", color=hue, va="center",
                   transform=axes.get_yaxis_transform())  # fmt: skip
     for number, (name, value) in enumerate(references.items()):
-        style = ("--", ":")[number % 2]
-        axes.axvline(value, color="#555555", ls=style, lw=1, label=name, zorder=0)
-    if references:
-        axes.legend(loc="lower left", fontsize=8)
+        axes.axvline(value, color="#555555", ls=":", lw=1, zorder=0)
+        axes.annotate(f"{name} ", (value, len(rows) - 0.6 + 0.45 * number), ha="right",
+                      va="center", fontsize=8, color="#555555",
+                      bbox={"fc": "white", "ec": "none", "pad": 0.5})  # fmt: skip
     axes.set_yticks(range(len(rows)), [row["title"] for row in rows[::-1]])
-    axes.margins(y=0.15)
+    axes.set_ylim(-0.6, len(rows) - 0.4 + 0.45 * len(references))
     axes.xaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("test accuracy")
     plain = next((row for row in rows if row["name"] == "fine_tuned"), None)

@@ -18,16 +18,23 @@ def training_curves(result: dict) -> Figure:
     left.plot(validation["epoch"], validation["loss"], "o-", color=OURS, label="validation")
     left.legend()
     left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None), xlim=(0, None))
-    lowest = validation.loc[validation["loss"].idxmin(), "epoch"]
-    left.set_title(f"Validation loss is lowest after epoch {lowest}")
+    best, last = validation.loc[validation["loss"].idxmin()], validation.iloc[-1]
+    overfits = best["epoch"] < last["epoch"]
+    left.set_title(
+        f"After epoch {best['epoch']:.0f} the validation loss rises,"
+        if overfits else "The validation loss falls to the end"
+    )  # fmt: skip
     count = result["validation_reviews"]
     rows = [share(round(accuracy * count), count) for accuracy in validation["accuracy"]]
     points(right, validation["epoch"], rows, OURS, "-")
-    last = validation.iloc[-1]
     right.annotate(f"{last['accuracy']:.1%}", (last["epoch"], last["accuracy"]), va="center",
                    xytext=(8, 0), textcoords="offset points", color=OURS)  # fmt: skip
     right.set(xlabel="epoch", ylabel="validation accuracy", xticks=validation["epoch"])
     right.margins(x=0.2)
     right.yaxis.set_major_formatter(PERCENT)
-    right.set_title(f"{last['accuracy']:.1%} after the last epoch, which is kept")
+    falls = last["accuracy"] < best["accuracy"]
+    right.set_title(
+        f"{'and accuracy falls' if falls else 'but accuracy does not fall'}: it grows overconfident"
+        if overfits else "The last epoch is kept"
+    )  # fmt: skip
     return figure
