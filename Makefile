@@ -1,6 +1,6 @@
 # Every target makes .venv with what it needs first. Settings are given as in
 #   make run SOURCE=my_reviews.csv LABELS=2000
-# and are documented in the README.
+# and are documented in docs/data.md.
 
 PYTHON ?= python3
 BIN := .venv/bin

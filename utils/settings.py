@@ -16,7 +16,7 @@ FEWEST_LABELS = 20  # so that validation, a tenth of them, can have both classes
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be chosen, as documented in the README."""
+    """What can be chosen, as documented in docs/data.md."""
 
     source: str = "auto"
     backbone: str = "auto"

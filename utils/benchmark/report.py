@@ -17,7 +17,6 @@ REFUSALS = ("429", "503")
 MODEL_OF = {"tfidf": TFIDF, "fine_tuned": RELEASE, "tapt": RELEASE,
             "distilled_3_teachers": RELEASE, "teacher": TEACHER}  # fmt: skip
 RECOVERY_CLIENTS = 8  # after the overload
-AIMS = {"22M": 12, "66M": 8}  # times the usual recipe
 
 
 def imdb_seconds(result: dict, part: str) -> float:
@@ -41,7 +40,8 @@ def table(part: str, path: Path) -> str:
         "growth": _growth,
         "tried": _tried,
     }
-    return "\n".join([*makers[part](result), "", _where(result)])
+    lines = makers[part](result)
+    return "\n".join(lines if part == "models" else [*lines, "", _where(result)])
 
 
 def _where(result: dict) -> str:
@@ -77,14 +77,7 @@ def _training(result: dict) -> list[str]:
         for size, part in result["sizes"].items() for name, row in part["rows"].items()
     ]  # fmt: skip
     head = "parameters", "training", "reviews/s", "times", "share of the peak", "peak memory"
-    lines = [markdown_table(head, rows), ""]
-    for size, part in result["sizes"].items():
-        _, own = ours(part)
-        needed = own["share_of_peak"] * AIMS[size] / own["times_the_first"]
-        lines.append(
-            f"{AIMS[size]} times the usual speed with {size} would be {needed:.0%} of the peak."
-        )
-    return lines
+    return [markdown_table(head, rows)]
 
 
 def _inference(result: dict) -> list[str]:
@@ -128,7 +121,10 @@ def _models(result: dict) -> list[str]:
         speed = f"{row['reviews_per_second']:,.0f}"
         rows.append([row["title"], row["parameters"], accuracy, minutes, speed])
     head = "method", "parameters", "test accuracy", "minutes to train", "reviews/s"
-    return [markdown_table(head, rows)]
+    trained = Results().of("distilled_3_teachers")[0]["versions"]
+    where = {"Reviews/s": result["versions"], "Minutes": trained}
+    said = (f"{what}: {on['processor']}, {on['precision']}." for what, on in where.items())
+    return [markdown_table(head, rows), "", " ".join(said)]
 
 
 def accuracy_and_speed(result: dict) -> list[dict]:
