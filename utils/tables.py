@@ -389,7 +389,7 @@ def _read_parquet(path: Path) -> Iterator[Block]:
                 raise InputError(f"{path.name}: the times in the column {column.name} have "
                                  "nanoseconds: they would be lost.")  # fmt: skip
         metadata = pq.read_metadata(path)
-        check_parquet(metadata, path.name)
+        check_parquet(metadata, path)
         with pq.ParquetFile(path, read_dictionary=_texts(metadata)) as file:
             total, done, size = metadata.num_rows, 0, 0
             for batch in file.iter_batches(_rows_at_once(metadata)):
@@ -425,13 +425,19 @@ def bytes_of_texts(path: Path) -> int:
                        for column in batch.columns))  # fmt: skip
 
 
-def check_parquet(metadata: pq.FileMetaData, name: str) -> None:
+def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
     """Raise InputError where a few bytes describe more values, or longer ones, than are held."""
+    name = path.name
+    if metadata.num_rows > max(MOST_VALUES, MOST_PACKED * path.stat().st_size):
+        raise InputError(f"{name} has {metadata.num_rows:,} rows, a hundred times its bytes: save "
+                         "it anew, without those that are empty.")  # fmt: skip
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for place in range(group.num_columns):
             column = group.column(place)
             size, packed = column.total_uncompressed_size, column.total_compressed_size
+            if column.physical_type == "FIXED_LEN_BYTE_ARRAY":  # of which one may stand for many
+                size = max(size, metadata.schema.column(place).length * column.num_values)
             if size > LONGEST_LINE and size > MOST_PACKED * packed:
                 raise InputError(f"{name}: the column {column.path_in_schema} unpacks to {size:,} "
                                  "bytes, a hundred times its size: save it anew.")  # fmt: skip

@@ -1144,3 +1144,39 @@ def test_a_pandas_index_is_a_column_and_levels_are_refused(tmp_path):
 def test_what_save_to_disk_leaves_is_named(tmp_path):
     Dataset.from_pandas(make_reviews(200, 0)).save_to_disk(tmp_path / "in")
     assert "is a folder of save_to_disk" in refusal(load, tmp_path / "in")
+
+
+@pytest.mark.parametrize("metadata", [
+    "a0: &a0 {x: 1}\na1: &a1 {<<: [*a0, *a0]}\n" + CARD.split("---\n")[1],
+    CARD.split("---\n")[1] + "x: " + "1:" * 40_000 + "1\n",
+], ids=["merges", "long"])  # fmt: skip
+def test_metadata_that_costs_too_much_is_refused(tmp_path, metadata):
+    make_reviews(200, 0).to_csv(tmp_path / "in.csv", index=False)
+    (tmp_path / "README.md").write_text(f"---\n{metadata}---\n")
+    assert "write it out, or move the page away" in refusal(load, tmp_path / "in.csv")
+
+
+def test_a_long_page_without_metadata_says_nothing(tmp_path):
+    make_reviews(200, 0).to_csv(tmp_path / "in.csv", index=False)
+    (tmp_path / "README.md").write_text("# Reviews\n" * 20_000)
+    load(tmp_path / "in.csv")
+
+
+def test_rows_that_take_no_bytes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tables.MOST_VALUES", 1000)
+    rows = pa.table({"text": pa.nulls(10_000_000, pa.string()), "label": pa.nulls(10_000_000)})
+    pq.write_table(rows, tmp_path / "in.parquet")
+    assert "rows, a hundred times its bytes" in refusal(load, tmp_path / "in.parquet")
+    numbers = {f"c{n}": pa.array([0] * 1000, pa.int64()) for n in range(8)}
+    table = pa.table(numbers | {"text": ["great"] * 1000, "label": [0, 1] * 500})
+    pq.write_table(table, tmp_path / "in.parquet")
+    monkeypatch.setattr("utils.data.sources.MOST_CELLS", 5000)
+    assert "10 columns in 1,000 rows" in refusal(load, tmp_path / "in.parquet")
+
+
+def test_bytes_of_one_width_that_stand_for_many_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tables.LONGEST_LINE", 10**6)
+    wide = pa.array([b"x" * 10_000] * 2000, pa.binary(10_000))
+    table = pa.table({"text": ["great"] * 2000, "label": [0, 1] * 1000, "wide": wide})
+    pq.write_table(table, tmp_path / "in.parquet")
+    assert "a hundred times its size" in refusal(load, tmp_path / "in.parquet")

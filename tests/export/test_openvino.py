@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from utils import InputError
+from utils.export.openvino import add_openvino
 from utils.files import sha256
 from utils.inference import classifier as classifiers
 from utils.inference.classifier import Classifier
@@ -70,3 +71,12 @@ def test_one_that_labels_significantly_worse_is_not_kept(folder, reviews, monkey
         openvino.add_openvino(folder, reviews)
     assert (folder / NAME).read_bytes() == before
     assert not (folder / OPENVINO).exists()
+
+
+def test_a_clones_own_files_are_not_lost(exported, tmp_path):
+    copy = tmp_path / "clone"
+    shutil.copytree(exported, copy)
+    (copy / ".git").mkdir()
+    with pytest.raises(InputError, match=r"also holds \.git"):
+        add_openvino(copy, None)
+    assert (copy / ".git").exists()

@@ -963,3 +963,33 @@ def test_a_pair_of_names_counts_whatever_it_is_called(original, tmp_path, beside
     torch.save(original.state_dict(), tmp_path / "plain.bin")
     plain, _ = legacy_model(read_legacy(tmp_path / "plain.bin"), heads=4)
     assert torch.allclose(logits(flipped), logits(plain).flip(-1), atol=1e-6)
+
+
+@pytest.mark.parametrize("beside", [
+    {"meta": [{"id2label": {0: "POSITIVE", 1: "NEGATIVE"}}]},
+    {"args": ({"label2id": {"positive": 0, "negative": 1}},)},
+])  # fmt: skip
+def test_names_within_lists_count(original, tmp_path, beside):
+    torch.save({"model": original.state_dict(), **beside}, tmp_path / "model.bin")
+    flipped, _ = legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
+    torch.save(original.state_dict(), tmp_path / "plain.bin")
+    plain, _ = legacy_model(read_legacy(tmp_path / "plain.bin"), heads=4)
+    assert torch.allclose(logits(flipped), logits(plain).flip(-1), atol=1e-6)
+
+
+@pytest.mark.parametrize("beside", [
+    {"id2label": [(0, "POSITIVE"), (1, "NEGATIVE")]}, {"classes": [b"positive", b"negative"]},
+])  # fmt: skip
+def test_names_that_are_not_read_are_asked_for(original, tmp_path, beside):
+    torch.save({"model": original.state_dict(), **beside}, tmp_path / "model.bin")
+    with pytest.raises(InputError, match="say the names of class 0 and class 1"):
+        legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
+
+
+def test_one_large_dict_under_many_names_takes_no_time(original, tmp_path):
+    many = {n: n for n in range(100_000)}
+    torch.save({"model": original.state_dict(), **{f"key{n}": many for n in range(2000)}},
+               tmp_path / "model.bin")  # fmt: skip
+    started = time.monotonic()
+    legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
+    assert time.monotonic() - started < 30  # it took minutes

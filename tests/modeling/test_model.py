@@ -22,6 +22,8 @@ from transformers import (
 )
 
 from utils import InputError
+from utils.export.folder import write_model
+from utils.inference.classifier import Classifier
 from utils.modeling.backbones import (
     bert_to_distilbert,
     build_model,
@@ -395,4 +397,49 @@ def test_a_backbone_that_cannot_be_what_it_says_is_one_sentence(masked):
         load_backbone(str(masked))
     (masked / "adapter_model.safetensors").touch()
     with pytest.raises(InputError, match="holds an adapter"):
+        load_backbone(str(masked))
+
+
+# What the Hub's distilbert-base-uncased says, but smaller, with a key of older releases.
+PUBLISHED = {
+    "activation": "gelu", "architectures": ["DistilBertForMaskedLM"], "attention_dropout": 0.1,
+    "dim": 32, "dropout": 0.1, "hidden_dim": 64, "initializer_range": 0.02,
+    "max_position_embeddings": 512, "model_type": "distilbert", "n_heads": 4, "n_layers": 2,
+    "pad_token_id": 0, "qa_dropout": 0.1, "seq_classif_dropout": 0.2,
+    "sinusoidal_pos_embds": False, "tie_weights_": True, "transformers_version": "4.10.0.dev0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [{}, {"return_dict": False, "output_past": True}])
+def test_a_published_backbone_can_be_exported_and_loaded(tiny_bert, tmp_path, more):
+    tokenizer = load_backbone(str(tiny_bert)).tokenizer
+    folder = tmp_path / "published"
+    config = DistilBertConfig(**PUBLISHED | {"vocab_size": len(tokenizer)})
+    DistilBertForMaskedLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    said = PUBLISHED | {"vocab_size": len(tokenizer)} | more
+    (folder / "config.json").write_text(json.dumps(said))
+    backbone = load_backbone(str(folder))
+    model = fold_head(build_model(backbone, seed=0))
+    write_model(model, backbone.tokenizer, "# A card", {}, tmp_path / "exported")
+    found = Classifier.from_folder(tmp_path / "exported").predict("great film")
+    assert len(found) == 1
+
+
+def test_a_configuration_that_leads_to_another_file_is_not_followed(masked):
+    config = json.loads((masked / "config.json").read_text())
+    (masked / "config.4.0.0.json").write_text(json.dumps(config | {"num_labels": 3_000_000}))
+    leads = config | {"configuration_files": ["config.4.0.0.json"]}
+    (masked / "config.json").write_text(json.dumps(leads))
+    assert load_backbone(str(masked)).config.num_labels == 2
+
+
+@pytest.mark.parametrize("change", [
+    {"num_attention_heads": 0}, {"hidden_act": "nothing"}, {"pad_token_id": 99_999},
+    {"hidden_dropout_prob": 5}, {"vocab_size": 0},
+])  # fmt: skip
+def test_a_configuration_that_cannot_be_is_one_sentence(masked, change):
+    config = json.loads((masked / "config.json").read_text())
+    (masked / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(InputError):
         load_backbone(str(masked))

@@ -243,7 +243,7 @@ def test_a_template_with_a_token_that_it_does_not_define_is_refused(with_name, t
     said = json.loads((folder / "tokenizer.json").read_text())
     said["post_processor"]["single"][0]["SpecialToken"]["id"] = "[NONE]"
     (folder / "tokenizer.json").write_text(json.dumps(said))
-    with pytest.raises(InputError, match=r"tokenizer\.json"):
+    with pytest.raises(InputError, match="its tokenizer cannot be used"):
         load_tokenizer(folder, 9)
 
 
@@ -251,3 +251,32 @@ def test_a_word_with_a_capital_that_was_added_does_not_make_it_cased(tmp_path):
     words = [*WORDS, *(f"word{n}" for n in range(300)), "IMDb"]
     tokenizer = load_tokenizer(folder_of(tmp_path / "a", words), len(words))
     assert tokenizer("FILM")["input_ids"] == tokenizer("film")["input_ids"]
+
+
+def test_a_template_that_multiplies_tokens_is_refused(with_name, tmp_path):
+    """Memory that Rust does not get ends the process, without a word."""
+    folder = tmp_path / "saved"
+    load_tokenizer(with_name, 9).save_pretrained(folder)
+    said = json.loads((folder / "tokenizer.json").read_text())
+    template = said["post_processor"]
+    template["single"] = template["single"] * 50
+    (folder / "tokenizer.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match="post_processor"):
+        load_tokenizer(folder, 9)
+    template["single"] = template["single"][:3]
+    template["special_tokens"]["[CLS]"]["ids"] *= 50
+    (folder / "tokenizer.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match="post_processor"):
+        load_tokenizer(folder, 9)
+
+
+@pytest.mark.parametrize("change", [
+    {"model": []}, {"normalizer": []}, {"added_tokens": [{"content": "x", "id": None}]},
+])  # fmt: skip
+def test_a_tokenizer_json_of_another_shape_is_one_sentence(with_name, tmp_path, change):
+    folder = tmp_path / "saved"
+    load_tokenizer(with_name, 9).save_pretrained(folder)
+    said = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(said | change))
+    with pytest.raises(InputError):
+        load_tokenizer(folder, 9)

@@ -527,12 +527,20 @@ def test_past_the_deadline_the_answer_is_504_and_the_work_is_given_up(engine, ex
 def test_work_is_given_up_where_the_client_is_gone(engine, client):
     gate = Gate(engine)
     started = time.monotonic()
-    gone = {"waitress.client_disconnected": lambda: True}
+    there = iter([True])  # until its text was read
+    gone = {"waitress.client_disconnected": lambda: not next(there, False)}
     client.post("/predict", json={"inputs": "great"}, environ_overrides=gone)
     assert time.monotonic() - started < 5
     gate.open()
     engine.predict([[2, 9, 3]], in_a_minute())[0].result(30)
     assert engine.metrics.dropped._value.get() == 1
+
+
+def test_a_text_is_not_even_read_where_the_client_is_gone(engine, client, monkeypatch):
+    monkeypatch.setattr(api, "tokenize", None)
+    gone = {"waitress.client_disconnected": lambda: True}
+    answer = client.post("/predict", json={"inputs": "great"}, environ_overrides=gone)
+    assert answer.status_code == 408
 
 
 def test_closing_answers_what_waits_and_takes_no_more(engine, client):

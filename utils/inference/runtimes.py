@@ -70,6 +70,8 @@ class OpenVINO:
         model = core.read_model(source) if from_file else converted(source)
         if {name for port in model.inputs for name in port.names} != INPUTS:
             raise InputError(f"{OPENVINO} takes other inputs than token ids and their mask.")
+        if not all(side.is_dynamic for port in model.inputs for side in port.partial_shape):
+            raise InputError(f"{OPENVINO} is of one shape alone: export it again.")
         self.precision = "int8" if from_file else precision()[0]
         self.name = f"OpenVINO, {self.precision}"
         hints = {

@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file
 from transformers import (
-    AutoConfig,
+    CONFIG_MAPPING,
     DistilBertModel,
     MPNetForSequenceClassification,
     MPNetModel,
@@ -111,11 +111,12 @@ NAMED = {
 
 def _load_checkpoint(folder: Path, title: str, teacher: bool = False) -> Backbone:
     """The checkpoint of a DistilBERT or BERT in a folder, or a teacher's."""
-    kind = model_config(folder).get("model_type")
+    said = model_config(folder)
+    kind = said["model_type"]
     if kind == "mpnet" and not teacher:
         raise InputError(f"{title} is a {kind} checkpoint: give a DistilBERT or BERT one.")
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = CONFIG_MAPPING[kind].from_dict(own_keys(said, CONFIG_MAPPING[kind]))
         weights = load_weights(folder)
         _check_numbers(weights, kind, title)
         weights = {name: tensor.float() for name, tensor in weights.items()}
@@ -124,6 +125,12 @@ def _load_checkpoint(folder: Path, title: str, teacher: bool = False) -> Backbon
         else:
             config.dtype = torch.float32
             weights = _encoder(weights, kind)
+        heads = config.num_attention_heads
+        if heads < 1 or config.hidden_size % heads:
+            raise InputError(f"{title}: its config.json says {heads} attention heads, or none, "
+                             f"which do not divide its width, {config.hidden_size}: correct it."
+                             )  # fmt: skip
+        _check_shapes(config, weights, title)
     except InputError:
         raise
     except Exception as error:
@@ -136,15 +143,19 @@ def _load_checkpoint(folder: Path, title: str, teacher: bool = False) -> Backbon
             f"{title} reads {config.max_position_embeddings} tokens at most: give one that reads "
             f"{MAX_TOKENS}."
         )
-    if config.hidden_size % config.num_attention_heads:
-        raise InputError(f"{title}: its config.json says {config.num_attention_heads} attention "
-                         f"heads, or none, which do not divide its width, {config.hidden_size}: "
-                         "correct it.")  # fmt: skip
-    _check_shapes(config, weights, title)
     tokenizer = load_tokenizer(folder, config.vocab_size)
     # Usual ones: a narrow encoder bears, and needs, larger steps than one of BERT-base's width.
     learning_rate = 3e-5 if config.hidden_size >= 768 else 1e-4
     return Backbone(title, learning_rate, config, weights, tokenizer)
+
+
+def own_keys(said: dict, kind: type[PreTrainedConfig]) -> dict:
+    """What a configuration says of a type's own shape: nothing that has any model answer otherwise.
+
+    Published ones hold keys of older releases, too, which an export would be refused for.
+    """
+    known = {*kind().to_dict(), *kind.attribute_map} - PreTrainedConfig().to_dict().keys()
+    return {key: value for key, value in said.items() if key in known}
 
 
 def load_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -279,7 +290,7 @@ def build_model(backbone: Backbone, seed: int) -> PreTrainedModel:
         kind = MPNetForSequenceClassification
     config = kind.config_class.from_dict(
         {
-            **backbone.config.to_dict(),
+            **own_keys(backbone.config.to_dict(), kind.config_class),
             "architectures": [kind.__name__],
             "id2label": LABELS,
             "label2id": {name: number for number, name in LABELS.items()},

@@ -47,9 +47,10 @@ SAYS = {
 MAPS = {"id2label", "label2id", "class_to_idx", "idx_to_class", "label_map", "label_to_id",
         "id_to_label", "label2idx", "idx2label", "label_mapping"}  # fmt: skip
 NAMES = MAPS | {"classes", "class_names", "label_names", "labels", "target_names", "label_list",
-                "categories"}  # fmt: skip
+                "categories", "classes_", "idx2class", "class2idx"}  # fmt: skip
 CLASSES = {"negative", "neg", "positive", "pos"}  # which, in a pair, name classes anywhere
 MOST_CLASSES = 10
+MOST_NAMED = 1000  # classes, each of which is looked at
 LIBRARIES = {"torch", "transformers", "pytorch_transformers"}
 CONFIGURATION = {"n_heads", "num_attention_heads", "hidden_act", "n_layers", "vocab_size"}
 # Settings of torch's modules that change what they compute, with those that change nothing here.
@@ -547,11 +548,15 @@ def _facts(value, budget: Budget):
     budget.spend()
     if not budget.is_new(value):
         return
-    said = value if isinstance(value, dict) else _state(value)
+    if isinstance(value, list | tuple):
+        said, children = {}, value
+    else:
+        said = value if isinstance(value, dict) else _state(value)
+        children = said.values()
     if said:
         yield said
-    for child in said.values():
-        if isinstance(child, dict | Stub):
+    for child in children:
+        if isinstance(child, dict | Stub | list | tuple):
             yield from _facts(child, budget)
 
 
@@ -568,8 +573,11 @@ def class_names(said: dict) -> list[list[str]]:
         if isinstance(names, Stub):  # numpy's array, say, whose values are not read
             found.append([f"in a {type(names).__name__}, which is not read"])
         elif isinstance(names, list | tuple):
-            if len(names) in range(2, MOST_CLASSES + 1) and {type(n) for n in names} == {str}:
+            kinds = {type(name) for name in names[: MOST_CLASSES + 1]}
+            if len(names) in range(2, MOST_CLASSES + 1) and kinds == {str}:
                 found.append([name.strip().lower() for name in names])
+            elif len(names) in range(2, MOST_CLASSES + 1) and not kinds <= {int, dict, Stub}:
+                found.append(["in a list, which is not read"])
         elif names and (in_order := _in_order(names)):
             found.append(in_order)
         elif names and known in MAPS:
@@ -579,10 +587,11 @@ def class_names(said: dict) -> list[list[str]]:
 
 def _is_pair(names) -> bool:
     """Whether a list or dict is of two words that name the classes, whatever it is called."""
+    if not isinstance(names, dict | list | tuple) or len(names) != 2:
+        return False
     words = _in_order(names) if isinstance(names, dict) else names
     return (
-        isinstance(words, list | tuple)
-        and len(words) == 2
+        words is not None
         and {type(word) for word in words} == {str}
         and {word.strip().lower() for word in words} <= CLASSES
     )
@@ -591,7 +600,9 @@ def _is_pair(names) -> bool:
 def _in_order(names) -> list[str] | None:
     """The names of classes in a dict by number, or of numbers by name; None where it is neither."""
     plain = (str, int, bool)  # of others, writing or hashing them might never end
-    if not isinstance(names, dict) or any(type(n) not in plain for p in names.items() for n in p):
+    if not isinstance(names, dict) or len(names) > MOST_NAMED:
+        return None
+    if any(type(name) not in plain for pair in names.items() for name in pair):
         return None
     if not any(str(number).isdecimal() for number in names):
         names = {number: name for name, number in names.items()}

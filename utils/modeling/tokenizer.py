@@ -20,6 +20,7 @@ ROUNDED = (8, 16, 32, 64, 128)  # what trainings round a vocabulary up to, for t
 NEEDED = ("cls_token", "sep_token", "pad_token", "unk_token")
 PROBES = ("", "The film WAS great, wasn't it?", "Café É naïve 好 électrique \U0001f642 zzqqxx")
 OPTIONS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+MOST_AROUND = 8  # tokens and texts in a template
 FEW_CAPITALS = 0.01  # of an uncased vocabulary
 MOST_BYTES = 2**26  # of a tokenizer's or a configuration's file
 SAVE_IT = "AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
@@ -82,6 +83,18 @@ def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
     Raises InputError where files are missing, damaged, name code or another kind of tokenizer, a
     special token is missing, or the vocabulary has another size.
     """
+    try:
+        return _load_tokenizer(folder, vocabulary)
+    except (InputError, KeyboardInterrupt, SystemExit):
+        raise
+    except (
+        BaseException
+    ) as error:  # of whatever stands there instead; Rust's panics are no Exception
+        raise InputError(f"{folder.name}: its tokenizer cannot be used ({type(error).__name__}: "
+                         f"{str(error)[:80]}): {SAVE_IT}.") from error  # fmt: skip
+
+
+def _load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
     saved = read_json(folder / "special_tokens_map.json")  # of older releases
     saved |= read_json(folder / "tokenizer_config.json")
     config = read_json(folder / "config.json")  # none where the folder is a tokenizer's alone
@@ -163,20 +176,7 @@ def _more_special(name: str, saved: dict, known: dict[str, int], added: set[str]
 
 
 def _check_reading(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Raise InputError where the tokenizer.json itself would read a text otherwise, or not at all.
-
-    Rust's panics are no Exception.
-    """
-    try:
-        _compare_reading(tokenizer, folder)
-    except (InputError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:
-        raise InputError(f"{folder.name}: its tokenizer.json cannot be used ({error}): "
-                         f"{SAVE_IT}.") from error  # fmt: skip
-
-
-def _compare_reading(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Raise InputError where the tokenizer.json itself would read a text otherwise."""
     itself = Tokenizer.from_str(_text_of(folder / "tokenizer.json"))
     itself.no_truncation()
     itself.no_padding()
@@ -191,6 +191,19 @@ def _compare_reading(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
                 f"{folder.name}: its tokenizer.json and its other files read a text differently "
                 f"({text!r:.40}): {SAVE_IT}."
             )
+
+
+def _adds_few(processor: dict | None) -> bool:
+    """Whether what is put around a text is a few tokens: a template could multiply them."""
+    if processor is None or processor["type"] == "BertProcessing":
+        return True
+    parts = [*processor["single"], *processor["pair"]]
+    added = processor["special_tokens"].values()
+    return (
+        processor["type"] == "TemplateProcessing"
+        and len(parts) <= 2 * MOST_AROUND
+        and all(len(token["ids"]) == 1 for token in added)
+    )
 
 
 def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], dict, list[dict]]:
@@ -210,6 +223,7 @@ def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], dict, list[dict]]:
             ("normalizer", normalizer.get("type") == "BertNormalizer"
              and normalizer.get("clean_text") is True),
             ("pre_tokenizer", (found.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer"),
+            ("post_processor", _adds_few(found.get("post_processor"))),
         )
         if not fits
     ]  # fmt: skip

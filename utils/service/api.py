@@ -111,6 +111,8 @@ def create_app(
         if not preparing.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise DeadlinePassed
         try:
+            if _client_is_gone():
+                raise HTTPError(408, "The client is gone.")
             empty = [place for place, text in texts.items() if is_empty(text)]
             if empty:
                 reasons = {place: ["Value error, the text is empty"] for place in empty}
@@ -197,7 +199,7 @@ def create_app(
         run = manifest.get("run", {})  # a converted model has none
         return {
             "version": app.version,
-            "model": run.get("backbone") or manifest["converted_from"]["file"],
+            "model": run.get("backbone") or manifest.get("converted_from", {}).get("file"),
             "trained_on": run.get("dataset"),
             "labels": list(LABELS.values()),
             "model_sha256": manifest["sha256"]["model.safetensors"],
@@ -227,20 +229,23 @@ def _results(futures: list[Future], deadline: float) -> list:
 
     Raises DeadlinePassed, or what the first of them raised.
     """
-    gone = request.environ.get("waitress.client_disconnected", lambda: False)
     pending = set(futures)
     try:
         while pending:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise DeadlinePassed
-            if gone():
+            if _client_is_gone():
                 raise HTTPError(408, "The client is gone.")
             pending = wait(pending, min(left, 0.1)).not_done
         return [future.result() for future in futures]
     finally:
         for future in pending:
             future.cancel()
+
+
+def _client_is_gone() -> bool:
+    return request.environ.get("waitress.client_disconnected", lambda: False)()
 
 
 def _health(word: str, good: bool):

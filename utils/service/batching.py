@@ -140,6 +140,7 @@ class Engine:
                 loader.shutdown(wait=False)
         if not wait([self._model], deadline - time.monotonic()).done:
             raise DeadlinePassed
+        self._model.result()  # or what the loading raised, which would be raised again
         with self._changed:
             self._require_ready()
             self._drop()

@@ -86,7 +86,7 @@ class InfoOut(BaseModel):
     """The model behind the service."""
 
     version: str
-    model: str
+    model: str | None
     trained_on: str | None  # null where it was converted from a pickle, which does not say
     labels: list[str]
     model_sha256: str
