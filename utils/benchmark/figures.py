@@ -33,13 +33,10 @@ def inference_figure(result: dict) -> Figure:
     """Reviews a second of each engine, with the limit of the processor."""
     figure, ax = plt.subplots(figsize=(8.5, 3.8), layout="tight")
     _bars(ax, result["rows"], result, result["peak_gflops"])
-    _, own = ours(result)
+    name, own = ours(result)
     fastest = max(result["rows"], key=lambda name: result["rows"][name]["reviews_per_second"])
-    ax.set_title(
-        f"Ours predicts {own['times_the_first']:.1f} times as fast as a pipeline; the fastest is "
-        f"{fastest}",
-        loc="left",
-    )
+    title = f"{name} predicts {own['times_the_first']:.1f} times as fast as a pipeline"
+    ax.set_title(title if fastest == name else f"{title}; the fastest is {fastest}", loc="left")
     return figure
 
 
