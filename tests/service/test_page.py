@@ -47,7 +47,7 @@ def page(browser, service):
 def test_a_typed_review_is_read(page):
     page.get_by_label("Your review").fill("A great film, but a dull end.")
     page.keyboard.press("Tab")
-    page.get_by_role("button", name="Read it").press("Enter")
+    page.get_by_role("button", name="Analyse").press("Enter")
     page.wait_for_selector("#result:visible")
     assert page.inner_text("#label") in ("Positive", "Negative")
     assert page.inner_text("#score").startswith("probability ")
@@ -156,6 +156,6 @@ def test_it_works_below_a_prefix(page, service, tmp_path):
 def test_it_fits_a_phone(page):
     page.set_viewport_size({"width": 320, "height": 640})
     page.get_by_label("Your review").fill("great " * 40 + "x" * 200)
-    page.get_by_role("button", name="Read it").click()
+    page.get_by_role("button", name="Analyse").click()
     page.wait_for_selector("#result:visible")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
