@@ -87,9 +87,7 @@ def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
         return _load_tokenizer(folder, vocabulary)
     except (InputError, KeyboardInterrupt, SystemExit):
         raise
-    except (
-        BaseException
-    ) as error:  # of whatever stands there instead; Rust's panics are no Exception
+    except BaseException as error:  # Rust's panics are no Exception
         raise InputError(f"{folder.name}: its tokenizer cannot be used ({type(error).__name__}: "
                          f"{str(error)[:80]}): {SAVE_IT}.") from error  # fmt: skip
 
@@ -195,7 +193,7 @@ def _check_reading(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 def _adds_few(processor: dict | None) -> bool:
     """Whether what is put around a text is a few tokens: a template could multiply them."""
-    if processor is None or processor["type"] == "BertProcessing":
+    if processor is None or processor["type"] in ("BertProcessing", "RobertaProcessing"):
         return True
     parts = [*processor["single"], *processor["pair"]]
     added = processor["special_tokens"].values()
