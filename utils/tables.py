@@ -425,12 +425,23 @@ def bytes_of_texts(path: Path) -> int:
                        for column in batch.columns))  # fmt: skip
 
 
+def _with_inner(fields: Iterable[pa.Field]) -> Iterator[pa.Field]:
+    """The fields, and those within them."""
+    for column in fields:
+        yield column
+        yield from _with_inner(column.type.field(n) for n in range(column.type.num_fields))
+
+
 def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
     """Raise InputError where a few bytes describe more values, or longer ones, than are held."""
     name = path.name
     if metadata.num_rows > max(MOST_VALUES, MOST_PACKED * path.stat().st_size):
         raise InputError(f"{name} has {metadata.num_rows:,} rows, a hundred times its bytes: save "
                          "it anew, without those that are empty.")  # fmt: skip
+    for column in _with_inner(metadata.schema.to_arrow_schema()):
+        if isinstance(column.type, pa.JsonType) or "list_view" in str(column.type):
+            raise InputError(f"{name}: the column {column.name} is a {column.type}: save it as "
+                             "text, or as a list.")  # fmt: skip
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for place in range(group.num_columns):

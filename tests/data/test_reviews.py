@@ -1054,9 +1054,9 @@ def test_names_of_classes_that_grow_without_end_are_refused(tmp_path):
     assert card != CARD
     make_reviews(200, 0).to_csv(tmp_path / "in.csv", index=False)
     (tmp_path / "README.md").write_text(card.replace("'0': pos", "'0': *a8"))
-    assert "are no texts" in refusal(load, tmp_path / "in.csv")
+    assert "in a way that is not read" in refusal(load, tmp_path / "in.csv")
     (tmp_path / "README.md").write_text(CARD.replace("'0': pos", "'0': " + "[" * 3000))
-    load(tmp_path / "in.csv")  # a page that says nothing
+    assert "in a way that is not read" in refusal(load, tmp_path / "in.csv")
 
 
 @pytest.mark.parametrize("said", [
@@ -1148,8 +1148,9 @@ def test_what_save_to_disk_leaves_is_named(tmp_path):
 
 @pytest.mark.parametrize("metadata", [
     "a0: &a0 {x: 1}\na1: &a1 {<<: [*a0, *a0]}\n" + CARD.split("---\n")[1],
+    "a0: &a0 {x: 1}\na1: {!!merge x: [*a0, *a0]}\n" + CARD.split("---\n")[1],
     CARD.split("---\n")[1] + "x: " + "1:" * 40_000 + "1\n",
-], ids=["merges", "long"])  # fmt: skip
+], ids=["merges", "merges by tag", "long"])  # fmt: skip
 def test_metadata_that_costs_too_much_is_refused(tmp_path, metadata):
     make_reviews(200, 0).to_csv(tmp_path / "in.csv", index=False)
     (tmp_path / "README.md").write_text(f"---\n{metadata}---\n")
@@ -1180,3 +1181,41 @@ def test_bytes_of_one_width_that_stand_for_many_are_refused(tmp_path, monkeypatc
     table = pa.table({"text": ["great"] * 2000, "label": [0, 1] * 1000, "wide": wide})
     pq.write_table(table, tmp_path / "in.parquet")
     assert "a hundred times its size" in refusal(load, tmp_path / "in.parquet")
+
+
+def page_of(names: str, config: str = "") -> str:
+    """A page's metadata that names the classes 0 and 1."""
+    first = f"  config_name: {config}\n" if config else ""
+    return (f"---\ndataset_info:\n{first}  features:\n  - name: label\n    dtype:\n"
+            f"      class_label:\n        names: {names}\n---\n")  # fmt: skip
+
+
+@pytest.mark.parametrize(("folder", "place", "page"), [
+    ("set", "set", page_of("[pos, neg]")), ("set", "set", "\ufeff" + page_of("[pos, neg]")),
+    ("set/mine", "set", page_of("{0: pos, 1: neg}", "mine")),
+], ids=["list", "mark", "config"])  # fmt: skip
+def test_class_names_count_in_every_form(tmp_path, folder, place, page):
+    (tmp_path / folder).mkdir(parents=True)
+    make_reviews(200, 0).to_csv(tmp_path / folder / "in.csv", index=False)
+    (tmp_path / place / "README.md").write_text(page, encoding="utf-8")
+    frame = load(tmp_path / folder / "in.csv").train
+    negative = frame[frame["text"].str.contains("dull|awful|weak|boring")]
+    assert set(negative["label"]) == {1}
+
+
+@pytest.mark.parametrize("page", [
+    page_of("[pos, neg]").replace("---\n", "---\ntitle: a: b\n", 1),
+    page_of("{pos: 0, neg: 1}"), page_of("{.inf: pos}"),
+])  # fmt: skip
+def test_class_names_that_are_not_read_are_refused(tmp_path, page):
+    make_reviews(200, 0).to_csv(tmp_path / "in.csv", index=False)
+    (tmp_path / "README.md").write_text(page)
+    assert "names classes in a way that is not read" in refusal(load, tmp_path / "in.csv")
+
+
+def test_columns_that_hide_what_they_hold_are_refused(tmp_path):
+    frame = {"text": ["great"] * 20, "label": [0, 1] * 10}
+    view = pa.list_view(pa.string())
+    for more in (pa.array(["[1]"] * 20, pa.json_()), pa.array([["a"]] * 20, view)):
+        pq.write_table(pa.table(frame | {"more": more}), tmp_path / "in.parquet")
+        assert "save it as text, or as a list" in refusal(load, tmp_path / "in.parquet")

@@ -993,3 +993,9 @@ def test_one_large_dict_under_many_names_takes_no_time(original, tmp_path):
     started = time.monotonic()
     legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
     assert time.monotonic() - started < 30  # it took minutes
+
+
+def test_a_long_history_beside_the_model_does_no_harm(original, tmp_path):
+    history = [{"step": step, "loss": 0.5} for step in range(20_000)]
+    torch.save({"model": original.state_dict(), "history": history}, tmp_path / "model.bin")
+    legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)

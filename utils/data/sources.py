@@ -36,6 +36,7 @@ LONGEST_TEXT = 2**24  # bytes of a review in a file of its own
 MOST_METADATA = 2**16  # characters of a page's front matter: YAML takes their square in time
 MOST_TEXT = 2**32  # bytes of a file's texts
 MOST_CELLS = 2**26  # of a file
+MOST_CONFIGS = 1000  # of a page, and features of each
 HUB_FOLDERS = ("data", "default", "plain_text")  # in which the Hub's data sets have their tables
 SPLITS = ("train", "test")
 SHARD = re.compile(r"(?P<split>train|test)(-(?P<number>\d{5})-of-(?P<count>\d{5}))?\.\w+")
@@ -280,50 +281,81 @@ def _classes_of(file: Path, settings: Settings) -> tuple[tuple[str, ...] | None,
 
 
 def _classes_beside(folder: Path, column: str) -> tuple[tuple[str, ...] | None, str | None]:
-    """The classes' names in files of the Hub's data sets, in the folder or, of the Hub's, above."""
-    for place in (folder, folder.parent) if folder.name in HUB_FOLDERS else (folder,):
+    """The classes' names in files of the Hub's data sets, in the folder or in that above it.
+
+    What stands above counts where the folder is one of such a data set, by its name or the page's.
+    """
+    for place in (folder, folder.parent):
+        of_data = place == folder or folder.name in HUB_FOLDERS
         info, page = place / "dataset_info.json", place / "README.md"
-        if info.is_file():
+        if info.is_file() and of_data:
             features = read_json(info).get("features")
             kind = features.get(column) if isinstance(features, dict) else None
             if isinstance(kind, dict) and isinstance(kind.get("names"), list):
                 return tuple(map(_class_name, kind["names"])), info.name
-        if page.is_file():
-            front = _front_matter(page)
-            try:
-                said = (yaml.safe_load(front) or {}).get("dataset_info")
-                configs = said if isinstance(said, list) else [said]
-                if len(configs) > 1:  # of several the one of this folder
-                    configs = [one for one in configs if one["config_name"] == folder.name]
-                kinds = [feature["dtype"]["class_label"]["names"]
-                         for config in configs for feature in config["features"]
-                         if feature["name"] == column]  # fmt: skip
-                names = [kinds[0][key] for key in sorted(kinds[0], key=int)]
-            except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
-                    yaml.YAMLError):  # fmt: skip
-                continue  # a page that says nothing of classes
-            return tuple(map(_class_name, names)), page.name
+        if page.is_file() and (names := _classes_of_page(page, column, folder.name, of_data)):
+            return names, page.name
     return None, None
 
 
+def _classes_of_page(page: Path, column: str, config: str, of_data: bool) -> tuple[str, ...] | None:
+    """The classes' names in the metadata of a data set's page.
+
+    Of several configurations that of the name counts, else what all of them say.
+    """
+    front = _front_matter(page)
+    unread = InputError(f"{page.name} names classes in a way that is not read: write it out, or "
+                        "move the page away.")  # fmt: skip
+    try:
+        said = (yaml.load(front, _NoMerge) or {}).get("dataset_info") or []
+        configs = (said if isinstance(said, list) else [said])[:MOST_CONFIGS]
+        mine = [one for one in configs if one.get("config_name") == config]
+        found = set()
+        for one in mine if mine or not of_data else configs:
+            kinds = (feature["dtype"] for feature in one.get("features", [])[:MOST_CONFIGS]
+                     if feature.get("name") == column)  # fmt: skip
+            kind = next(kinds, None)
+            if isinstance(kind, dict) and "class_label" in kind:
+                names = kind["class_label"]["names"]
+                numbered = names if isinstance(names, list) else [
+                    names[number] for number in sorted(names, key=int)
+                ]  # fmt: skip
+                found.add(tuple(map(_class_name, numbered)))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError,
+            yaml.YAMLError) as error:  # fmt: skip
+        if of_data and "class_label" in front:
+            raise unread from error
+        return None
+    if len(found) > 1:
+        raise unread
+    return next(iter(found), None)
+
+
+class _NoMerge(yaml.SafeLoader):
+    """Without keys that merge others, by which a few lines could stand for any number of them."""
+
+    def flatten_mapping(self, node):
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.constructor.ConstructorError(problem="merge keys are not read")
+        super().flatten_mapping(node)
+
+
 def _front_matter(page: Path) -> str:
-    """The YAML between the first lines of dashes; InputError where a little of it may be a lot."""
-    with page.open(encoding="utf-8", errors="replace") as file:
+    """The YAML between the first lines of dashes; InputError where it is very long."""
+    with page.open(encoding="utf-8-sig", errors="replace") as file:
         text = file.read(MOST_METADATA + 1)
     parts = re.split(r"^---\s*$", text, maxsplit=2, flags=re.MULTILINE)
     if len(parts) == 1 or parts[0].strip():
         return ""
-    if (len(text) > MOST_METADATA and len(parts) == 2) or re.search(r"<<\s*:", parts[1]):
-        raise InputError(
-            f"{page.name}: its metadata is over {MOST_METADATA:,} characters, or has "
-            "keys that merge others: write it out, or move the page away."
-        )
+    if len(text) > MOST_METADATA and len(parts) == 2:
+        raise InputError(f"{page.name} has over {MOST_METADATA:,} characters of metadata: write it "
+                         "out, or move the page away.")  # fmt: skip
     return parts[1]
 
 
 def _class_name(value) -> str:
     """A name as text; of a page's aliases a few bytes could make gigabytes of any other value."""
-    if not isinstance(value, str | int):
+    if not isinstance(value, str) and not (isinstance(value, int) and abs(value) < 10**9):
         raise InputError("The names of the classes beside the data are no texts: correct them.")
     return str(value)
 
@@ -343,9 +375,10 @@ def read_frame(path: Path, separator: str = "") -> pd.DataFrame:
             names = metadata.schema.to_arrow_schema().names
             if twice := [name for name in names if names.count(name) > 1]:
                 raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
-            if metadata.num_rows * len(names) > MOST_CELLS:
-                raise InputError(f"{path.name} has {len(names)} columns in {metadata.num_rows:,} "
-                                 "rows: leave out those that are not needed.")  # fmt: skip
+            if metadata.num_rows * metadata.num_columns > MOST_CELLS:  # those within others, too
+                raise InputError(f"{path.name} has {metadata.num_columns} columns in "
+                                 f"{metadata.num_rows:,} rows: leave out those that are not "
+                                 "needed.")  # fmt: skip
             if (size := bytes_of_texts(path)) > MOST_TEXT:
                 raise InputError(f"{path.name} holds {size:,} bytes of text, of {MOST_TEXT:,} at "
                                  "most: leave columns or rows out.")  # fmt: skip

@@ -410,8 +410,8 @@ def _check(record: Record, tensor: str, file: str, size: int, entry) -> None:
 class Budget:
     """Counts what is visited, and the letters of its names: parts may lie in many others."""
 
-    def __init__(self):
-        self.left, self.letters = MOST_NAMES, 100 * MOST_NAMES
+    def __init__(self, most: int = MOST_NAMES):
+        self.left, self.letters = most, 100 * most
         self.seen: set[int] = set()
 
     def is_new(self, value) -> bool:
@@ -528,7 +528,7 @@ def configuration_of(loaded) -> dict:
     each other.
     """
     found: dict = {"names": []}
-    for said in _facts(loaded, Budget()):
+    for said in _facts(loaded, Budget(MOST_OPERATIONS)):  # histories are long
         found["names"] += class_names(said)
         of_encoder = not CONFIGURATION.isdisjoint(said)
         for name, key in SAYS.items():
