@@ -7,6 +7,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -1121,9 +1122,10 @@ def test_texts_as_categories_give_the_same_draw(tmp_path):
     assert one.split_sha256 == other.split_sha256
 
 
-def test_a_column_of_splits_is_not_passed_over(tmp_path):
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "TEST")])
+def test_a_column_of_splits_is_not_passed_over(tmp_path, names):
     frame = make_reviews(200, 0)
-    frame.assign(split=["train", "test"] * 100).to_csv(tmp_path / "in.csv", index=False)
+    frame.assign(split=[*names] * 100).to_csv(tmp_path / "in.csv", index=False)
     assert "has a column 'split'" in refusal(load, tmp_path / "in.csv")
 
 
@@ -1219,3 +1221,33 @@ def test_columns_that_hide_what_they_hold_are_refused(tmp_path):
     for more in (pa.array(["[1]"] * 20, pa.json_()), pa.array([["a"]] * 20, view)):
         pq.write_table(pa.table(frame | {"more": more}), tmp_path / "in.parquet")
         assert "save it as text, or as a list" in refusal(load, tmp_path / "in.parquet")
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl", "in.parquet"])
+def test_class_names_of_kaggles_column_count_in_every_format(tmp_path, name):
+    frame = make_reviews(200, 0).rename(columns={"text": "review", "label": "sentiment"})
+    if name == "in.csv":
+        frame.to_csv(tmp_path / name, index=False)
+    elif name == "in.jsonl":
+        frame.to_json(tmp_path / name, orient="records", lines=True)
+    else:
+        frame.to_parquet(tmp_path / name)
+    info = {"features": {"sentiment": {"_type": "ClassLabel", "names": ["pos", "neg"]}}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    found = load(tmp_path / name).train
+    negative = found[found["text"].str.contains("dull|awful|weak|boring")]
+    assert set(negative["label"]) == {1}
+
+
+@pytest.mark.parametrize("other", [
+    lambda group: group.astype(float), lambda group: group.astype(str) + " ",
+])  # fmt: skip
+def test_a_group_is_the_same_however_it_is_written(tmp_path, other):
+    train = make_reviews(200, 0).assign(group=np.arange(200) % 50)
+    test = make_reviews(100, 1).assign(group=np.arange(100) % 25)
+    train.to_parquet(tmp_path / "train.parquet")
+    test.assign(group=other(test["group"])).to_parquet(tmp_path / "test.parquet")
+    reviews = load(tmp_path, labels=40)
+    drawn = pd.concat([reviews.train, reviews.validation])
+    assert not set(drawn["group"]) & set(reviews.test["group"])
+    assert set(drawn["group"]) <= {str(number) for number in range(25, 50)}

@@ -214,7 +214,7 @@ def test_the_card_of_a_student_says_what_it_learnt_from(tmp_path):
     steps = ["Pretraining.", "Distillation. The teacher is larger."]
     card = model_card(run, TRAINED | {"history": steps}, "model", half=False)
     assert "1. Pretraining.\n2. Distillation. The teacher is larger.\n\nAdamW" in card
-    assert "It has learnt from unlabelled reviews, too" in card
+    assert "It was also trained on unlabelled reviews" in card
 
 
 def test_the_card_has_the_measured_metrics_and_what_a_bare_pipeline_loses(classifier, tmp_path):

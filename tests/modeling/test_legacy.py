@@ -956,20 +956,10 @@ def test_an_index_of_holes_is_not_read(tmp_path):
 @pytest.mark.parametrize("beside", [
     {"id2class": {0: "positive", 1: "negative"}}, {"idx_to_label": ["Pos", "Neg"]},
     {"label_encoder": {"classes_": ["positive", "negative"]}}, {"class2idx": {"neg": 1, "pos": 0}},
-])  # fmt: skip
-def test_a_pair_of_names_counts_whatever_it_is_called(original, tmp_path, beside):
-    torch.save({"model": original.state_dict(), **beside}, tmp_path / "model.bin")
-    flipped, _ = legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
-    torch.save(original.state_dict(), tmp_path / "plain.bin")
-    plain, _ = legacy_model(read_legacy(tmp_path / "plain.bin"), heads=4)
-    assert torch.allclose(logits(flipped), logits(plain).flip(-1), atol=1e-6)
-
-
-@pytest.mark.parametrize("beside", [
     {"meta": [{"id2label": {0: "POSITIVE", 1: "NEGATIVE"}}]},
     {"args": ({"label2id": {"positive": 0, "negative": 1}},)},
 ])  # fmt: skip
-def test_names_within_lists_count(original, tmp_path, beside):
+def test_names_count_wherever_they_are_and_whatever_they_are_called(original, tmp_path, beside):
     torch.save({"model": original.state_dict(), **beside}, tmp_path / "model.bin")
     flipped, _ = legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
     torch.save(original.state_dict(), tmp_path / "plain.bin")
@@ -999,3 +989,19 @@ def test_a_long_history_beside_the_model_does_no_harm(original, tmp_path):
     history = [{"step": step, "loss": 0.5} for step in range(20_000)]
     torch.save({"model": original.state_dict(), "history": history}, tmp_path / "model.bin")
     legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
+
+
+def test_a_temperature_beside_the_model_is_named(original, tmp_path):
+    torch.save({"model": original.state_dict(), "temperature": 2.0, "threshold": 0.3},
+               tmp_path / "model.bin")  # fmt: skip
+    _, notes = legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
+    assert any("beside the model: temperature, threshold" in note for note in notes)
+
+
+def test_a_folder_computes_with_the_activation_that_transformers_takes(tmp_path):
+    DistilBertForSequenceClassification(CONFIG).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["activation"]
+    (tmp_path / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    model, _ = legacy_model(read_legacy(tmp_path))
+    assert model.config.activation == "gelu"

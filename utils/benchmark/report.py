@@ -9,7 +9,6 @@ import pandas as pd
 from utils.benchmark.measure import review_lengths
 from utils.benchmark.models import DISTILBERT, RELEASE, TEACHER, TFIDF
 from utils.formatting import markdown_table
-from utils.paths import BENCHMARK
 from utils.research.tables import REFERENCES, Results
 
 LOADED = {"naive": "naive route", "ours": "this service"}
@@ -49,25 +48,6 @@ def _where(result: dict) -> str:
     return (
         f"On {versions['processor']}, torch {versions['torch']}; ours in {versions['precision']}."
     )
-
-
-def summary() -> str:
-    """Ours against the usual notebook's recipe and a bare pipeline, in three rows of Markdown."""
-    training, inference = (
-        json.loads((BENCHMARK / f"{part}.json").read_text(encoding="utf-8"))
-        for part in ("training", "inference")
-    )
-    compared = {f"training, {size} parameters": [next(iter(part["rows"].items())), ours(part)]
-                for size, part in training["sizes"].items()}  # fmt: skip
-    rows = inference["rows"]
-    compared["predicting, 22M parameters"] = [next(iter(rows.items())), ours(inference)]
-    lines = [
-        [what, name, f"{usual['reviews_per_second']:.1f}", f"{found['reviews_per_second']:.1f}",
-         f"{found['times_the_first']:.1f}", f"{found['peak_gib']:.1f} GiB"]
-        for what, ((name, usual), (_, found)) in compared.items()
-    ]  # fmt: skip
-    head = "", "the usual way", "reviews/s", "ours", "times", "our peak memory"
-    return "\n".join([markdown_table(head, lines), "", _where(training)])
 
 
 def _training(result: dict) -> list[str]:
@@ -201,13 +181,13 @@ def load_table(result: dict) -> str:
     rows.append(
         _load_row(f"{RECOVERY_CLIENTS}", "this service, right after that", result["recovery"])
     )
-    if apart := result.get("apart"):
+    if apart := result["apart"]:
         rows.append(_load_row(most, "this service, on cores of its own", apart["clients"]))
         title = f"the same at {over['times_capacity']} times its capacity"
         arrivals = f"{apart['overload']['arrivals_per_second']:.0f} a second"
         rows.append(_load_row(arrivals, title, apart["overload"]))
     outcomes = ", ".join(f"{count:,} times {status}" for status, count in over["outcomes"].items())
-    (first, last), ready = over["memory_gib"], result.get("seconds_to_ready")
+    first, last = over["memory_gib"]
     versions = result["versions"]
     head = ("clients", "service", "answers/s", "p50", "p95", "p99", "refused", "failed", "wrong")
     return "\n".join([
@@ -220,8 +200,8 @@ def load_table(result: dict) -> str:
         "",
         f"Overload for {over['seconds']:.0f} s: {outcomes}; the slowest answer took "
         f"{over['slowest_ms'] / 1000:.1f} s (deadline: {result['deadline_seconds']:.0f} s); memory "
-        f"{first:.2f} GiB in its first ten seconds, {last:.2f} GiB in its last."
-        + (f" It was ready {ready:.1f} s after its start." if ready else ""),
+        f"{first:.2f} GiB in its first ten seconds, {last:.2f} GiB in its last. It was ready "
+        f"{result['seconds_to_ready']:.1f} s after its start.",
         "",
         f"On {versions['processor']}, torch {versions['torch']}; this service in "
         f"{versions['precision']}, the naive route in fp32.",

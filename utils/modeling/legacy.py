@@ -57,6 +57,7 @@ def read_legacy(path: Path) -> Legacy:
         names = config.get("architectures")
         name = str(names[0]) if isinstance(names, list) and names else ""
         layers = config.get("n_layers", config.get("num_hidden_layers"))
+        config.pop("hidden_act", None)  # BERT's: transformers has DistilBERT's `activation` alone
         return Legacy(load_weights(path), configuration_of(config) | {"n_layers": layers},
                       {"": name})  # fmt: skip
     groups = read_pickle(path)

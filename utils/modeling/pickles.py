@@ -49,6 +49,7 @@ MAPS = {"id2label", "label2id", "class_to_idx", "idx_to_class", "label_map", "la
 NAMES = MAPS | {"classes", "class_names", "label_names", "labels", "target_names", "label_list",
                 "categories", "classes_", "idx2class", "class2idx"}  # fmt: skip
 CLASSES = {"negative", "neg", "positive", "pos"}  # which, in a pair, name classes anywhere
+CALIBRATION = ("temperature", "threshold")
 MOST_CLASSES = 10
 MOST_NAMED = 1000  # classes, each of which is looked at
 LIBRARIES = {"torch", "transformers", "pytorch_transformers"}
@@ -343,6 +344,7 @@ def _read(archive: zipfile.ZipFile, name: str, size: int) -> list[Group]:
     if models:  # an optimiser's tensors, twice the size of the weights, stay there
         rest = [f"{group.name}{key}" for group in groups if group not in models
                 for key in group.tensors]  # fmt: skip
+        rest += configuration.get("left_out", [])
         configuration["left_out"] = sorted({name.split(".")[0] for name in rest})
         groups = models
     records = [record for group in groups for record in group.tensors.values()]
@@ -530,6 +532,9 @@ def configuration_of(loaded) -> dict:
     found: dict = {"names": []}
     for said in _facts(loaded, Budget(MOST_OPERATIONS)):  # histories are long
         found["names"] += class_names(said)
+        beside = [name for name in CALIBRATION if type(said.get(name)) in (int, float)]
+        if beside:  # which the labels, or their probabilities, may depend on
+            found["left_out"] = found.get("left_out", []) + beside
         of_encoder = not CONFIGURATION.isdisjoint(said)
         for name, key in SAYS.items():
             value = said.get(name)
