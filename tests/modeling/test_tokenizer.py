@@ -280,3 +280,33 @@ def test_a_tokenizer_json_of_another_shape_is_one_sentence(with_name, tmp_path, 
     (folder / "tokenizer.json").write_text(json.dumps(said | change))
     with pytest.raises(InputError):
         load_tokenizer(folder, 9)
+
+
+def test_an_added_token_that_the_tokenizer_json_has_not_is_refused(with_name, tmp_path):
+    folder = tmp_path / "saved"
+    load_tokenizer(with_name, 9).save_pretrained(folder)
+    (folder / "added_tokens.json").write_text(json.dumps({"popcornfilm": 9}))
+    with pytest.raises(InputError, match="added token 'popcornfilm'"):
+        load_tokenizer(folder, 16)
+
+
+def test_a_tokenizer_that_adds_no_cls_is_refused(with_name, tmp_path):
+    folder = tmp_path / "saved"
+    load_tokenizer(with_name, 9).save_pretrained(folder)
+    said = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(said | {"post_processor": None}))
+    rewritten(folder, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    with pytest.raises(InputError, match=r"puts no \[CLS\] and \[SEP\]"):
+        load_tokenizer(folder, 9)
+
+
+def test_added_tokens_of_many_letters_are_refused(with_name, tmp_path):
+    folder = tmp_path / "saved"
+    load_tokenizer(with_name, 9).save_pretrained(folder)
+    said = json.loads((folder / "tokenizer.json").read_text())
+    first = said["added_tokens"][0]
+    said["added_tokens"] += [{**first, "id": 9 + n, "content": f"{n}" + "x" * 5000}
+                             for n in range(40)]  # fmt: skip
+    (folder / "tokenizer.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match="letters together"):
+        load_tokenizer(folder, 49)

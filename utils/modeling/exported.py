@@ -50,7 +50,10 @@ def exported_model(
     """
     from transformers import DistilBertForSequenceClassification
 
-    weights = {name: tensor.float() for name, tensor in load(safetensors).items()}
+    weights = load(safetensors)
+    if whole := [name for name, tensor in weights.items() if not tensor.is_floating_point()]:
+        raise InputError(f"{whole[0]} holds whole numbers, no weights: is it quantised?")
+    weights = {name: tensor.float() for name, tensor in weights.items()}
     layers = {name.split(".layer.")[1].split(".")[0] for name in weights if ".layer." in name}
     if len(layers) != config.n_layers or len(layers) > MOST_LAYERS:
         raise InputError(f"it has {len(layers)} layers, and its config.json {config.n_layers}.")

@@ -361,8 +361,8 @@ def _classes(configuration: dict, labels: list[str] | None, outputs: int) -> tup
         notes.append(f"The one output is taken for {LABELS[order[1]]}'s: of one that is high the "
                      "sigmoid is near 1.")  # fmt: skip
     elif not given and not known:
-        notes.append("Class 0 is taken for NEGATIVE and class 1 for POSITIVE: the file does not "
-                     "say. If not, give --labels positive negative.")  # fmt: skip
+        notes.append("Class 0 is taken for NEGATIVE and class 1 for POSITIVE: no names of "
+                     "theirs were found. If not, give --labels positive negative.")  # fmt: skip
     return order == [1, 0], notes
 
 

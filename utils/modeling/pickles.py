@@ -10,6 +10,7 @@ import io
 import math
 import pickle
 import pickletools
+import re
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ SAYS = {
     "activation": "activation",
     "hidden_act": "activation",
     "problem_type": "problem_type",
+    "n_layers": "n_layers",
+    "num_hidden_layers": "n_layers",
 }
 # Where classes are named: by number, or the numbers by name, or in their order. Of the others,
 # what names no classes is something else.
@@ -49,7 +52,12 @@ MAPS = {"id2label", "label2id", "class_to_idx", "idx_to_class", "label_map", "la
 NAMES = MAPS | {"classes", "class_names", "label_names", "labels", "target_names", "label_list",
                 "categories", "classes_", "idx2class", "class2idx"}  # fmt: skip
 CLASSES = {"negative", "neg", "positive", "pos"}  # which, in a pair, name classes anywhere
-CALIBRATION = ("temperature", "threshold")
+# What a pair of these words is called where it names the classes, whatever else the name says.
+NAMING = re.compile("class|label|categor|target|idx|id2|2id|^names$|^vocab$|^mapping$|^itos$")
+NO_NAMING = re.compile("pred|sample|example|count|support|weight|distribution")
+CALIBRATION = re.compile("(temperature|threshold)$")
+POOLING = ("pooling", "pooling_mode", "pooling_strategy")
+LONGEST_CLASS = 100  # letters of a class's name
 MOST_CLASSES = 10
 MOST_NAMED = 1000  # classes, each of which is looked at
 LIBRARIES = {"torch", "transformers", "pytorch_transformers"}
@@ -530,11 +538,20 @@ def configuration_of(loaded) -> dict:
     each other.
     """
     found: dict = {"names": []}
+    names = Budget(MOST_OPERATIONS)
     for said in _facts(loaded, Budget(MOST_OPERATIONS)):  # histories are long
-        found["names"] += class_names(said)
-        beside = [name for name in CALIBRATION if type(said.get(name)) in (int, float)]
-        if beside:  # which the labels, or their probabilities, may depend on
+        found["names"] += class_names(said, names)
+        # What the labels, or their probabilities, may depend on, if it is more than 1.
+        beside = [name for name, value in said.items()
+                  if isinstance(name, str) and CALIBRATION.search(name[-LONGEST_NAME:])
+                  and not _is_one_of(value, (None, 1, ""))
+                  and "patience" not in said]  # of a learning rate's schedule  # fmt: skip
+        if beside:
             found["left_out"] = found.get("left_out", []) + beside
+        pooling = [said[name] for name in POOLING if type(said.get(name)) is str]
+        if pooling and not re.search("cls|first", pooling[0][:LONGEST_NAME].lower()):
+            raise InputError(f"The file says that it pools by {_short(pooling[0])}: a head on "
+                             "[CLS] is needed.")  # fmt: skip
         of_encoder = not CONFIGURATION.isdisjoint(said)
         for name, key in SAYS.items():
             value = said.get(name)
@@ -557,6 +574,8 @@ def _facts(value, budget: Budget):
         said, children = {}, value
     else:
         said = value if isinstance(value, dict) else _state(value)
+        if said is not value and not budget.is_new(said):  # the state of other objects, too
+            return
         children = said.values()
     if said:
         yield said
@@ -565,53 +584,64 @@ def _facts(value, budget: Budget):
             yield from _facts(child, budget)
 
 
-def class_names(said: dict) -> list[list[str]]:
-    """The ways in which a configuration names the classes 0, 1, …, in small letters.
-
-    Raises InputError where one of them does not.
-    """
+def class_names(said: dict, budget: "Budget") -> list[list[str]]:
+    """The ways in which a configuration names the classes 0, 1, …, in small letters."""
     found = []
     for key, names in said.items():
-        known = key.lower() if isinstance(key, str) else None
-        if known not in NAMES and not _is_pair(names):
+        known = key.lower() if isinstance(key, str) and len(key) <= LONGEST_NAME else None
+        if known not in NAMES and not (known and _is_pair(known, names)):
             continue
+        for _ in range(len(names) if isinstance(names, dict) else 1):
+            budget.spend()
         if isinstance(names, Stub):  # numpy's array, say, whose values are not read
             found.append([f"in a {type(names).__name__}, which is not read"])
         elif isinstance(names, list | tuple):
             kinds = {type(name) for name in names[: MOST_CLASSES + 1]}
-            if len(names) in range(2, MOST_CLASSES + 1) and kinds == {str}:
+            if (len(names) in range(2, MOST_CLASSES + 1) and kinds == {str}
+                    and max(map(len, names)) <= LONGEST_CLASS):  # fmt: skip
                 found.append([name.strip().lower() for name in names])
             elif len(names) in range(2, MOST_CLASSES + 1) and not kinds <= {int, dict, Stub}:
                 found.append(["in a list, which is not read"])
         elif names and (in_order := _in_order(names)):
             found.append(in_order)
         elif names and known in MAPS:
-            raise InputError(f"The configuration's {key} does not name classes.")
+            found.append([f"in {known}, which is not read"])
     return found
 
 
-def _is_pair(names) -> bool:
-    """Whether a list or dict is of two words that name the classes, whatever it is called."""
+def _is_pair(known: str, names) -> bool:
+    """Whether a list or dict is of two words that name the classes, by whatever such name."""
     if not isinstance(names, dict | list | tuple) or len(names) != 2:
+        return False
+    # Of a dict the numbers are 0 and 1, so it is no count.
+    if isinstance(names, list | tuple) and (not NAMING.search(known) or NO_NAMING.search(known)):
         return False
     words = _in_order(names) if isinstance(names, dict) else names
     return (
         words is not None
         and {type(word) for word in words} == {str}
+        and max(map(len, words)) <= LONGEST_CLASS
         and {word.strip().lower() for word in words} <= CLASSES
     )
 
 
 def _in_order(names) -> list[str] | None:
-    """The names of classes in a dict by number, or of numbers by name; None where it is neither."""
+    """The names of the classes 0, 1, … in a dict by number, or of numbers by name; else None."""
     plain = (str, int, bool)  # of others, writing or hashing them might never end
     if not isinstance(names, dict) or len(names) > MOST_NAMED:
         return None
-    if any(type(name) not in plain for pair in names.items() for name in pair):
+    both = [name for pair in names.items() for name in pair]
+    if any(type(name) not in plain or not _is_short(name) for name in both):
         return None
     if not any(str(number).isdecimal() for number in names):
         names = {number: name for name, number in names.items()}
     if not all(str(number).isdecimal() for number in names):
         return None
     names = {int(number): str(name).strip().lower() for number, name in names.items()}
-    return [names[number] for number in sorted(names)]
+    if sorted(names) != list(range(len(names))):  # counts, say
+        return None
+    return [names[number] for number in range(len(names))]
+
+
+def _is_short(value: str | int) -> bool:
+    return len(value) <= LONGEST_CLASS if isinstance(value, str) else abs(value) < 10**9

@@ -22,6 +22,7 @@ PROBES = ("", "The film WAS great, wasn't it?", "Café É naïve 好 électrique
 OPTIONS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
 MOST_AROUND = 8  # tokens and texts in a template
 FEW_CAPITALS = 0.01  # of an uncased vocabulary
+MOST_ADDED = 2**17  # letters of the tokens that were added
 MOST_BYTES = 2**26  # of a tokenizer's or a configuration's file
 SAVE_IT = "AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
 
@@ -123,12 +124,18 @@ def _load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
         if value not in ((True, False, None) if name == "strip_accents" else (True, False)):
             raise InputError(f"{folder.name}: {name} is {value!r:.40}, neither true nor false.")
     known = words | {token["content"]: token["id"] for token in added}
+    for token in _read_added(folder, saved, words):
+        if known.get(token["content"]) != token["id"]:
+            raise InputError(f"{folder.name}: the added token {token['content']!r:.40} is not in "
+                             f"its tokenizer.json: {SAVE_IT}.")  # fmt: skip
+    if sum(len(token["content"]) for token in added) > MOST_ADDED:
+        raise InputError(f"{folder.name} adds tokens of over {MOST_ADDED:,} letters together.")
     added += _more_special(folder.name, saved, known, {token["content"] for token in added})
     tokenizer = kind(vocab=words, **_special(saved, known, kind), **options)
     tokenizer.add_tokens([AddedToken(**_without_id(token)) for token in added])
     _check(tokenizer, known, vocabulary, folder.name)
     if (folder / "tokenizer.json").exists():
-        _check_reading(tokenizer, folder)
+        _check_reading(tokenizer, folder, str(named).removesuffix("Fast") in GENERIC)
     tokenizer.model_max_length = MAX_TOKENS
     return tokenizer
 
@@ -173,12 +180,18 @@ def _more_special(name: str, saved: dict, known: dict[str, int], added: set[str]
     return more
 
 
-def _check_reading(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Raise InputError where the tokenizer.json itself would read a text otherwise."""
+def _check_reading(tokenizer: PreTrainedTokenizerBase, folder: Path, generic: bool) -> None:
+    """Raise InputError where the tokenizer.json itself would read a text otherwise.
+
+    A `generic` class puts around a text what the tokenizer.json says; others know that themselves.
+    """
     itself = Tokenizer.from_str(_text_of(folder / "tokenizer.json"))
     itself.no_truncation()
     itself.no_padding()
     special = itself.post_processor is not None
+    if generic and not special:
+        raise InputError(f"{folder.name}: its tokenizer.json puts no [CLS] and [SEP] around a text "
+                         f"(post_processor), as this kind of model needs: {SAVE_IT}.")  # fmt: skip
     added = ["a", *filter(None, tokenizer.get_added_vocab()), "b"]
     words = [*tokenizer.get_vocab()]
     some = " ".join(words[:: len(words) // 1000 + 1]).title()
