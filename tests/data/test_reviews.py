@@ -1036,15 +1036,18 @@ def test_a_label_between_two_classes_is_no_class(tmp_path):
     assert re.search(r"label '0\.\d+'\): the label is unknown", refusal(load, path))
 
 
-def test_names_of_classes_above_the_reviews_folder_are_not_theirs(tmp_path):
-    """But of the Hub's data sets, whose tables stand in a folder of a known name."""
-    for folder, expected in (("mine", 0), ("plain_text", 1)):
+def test_names_of_classes_above_the_hubs_folder_are_its(tmp_path):
+    """Whose tables stand in a folder of a known name; of another they are asked about."""
+    for folder in ("mine", "plain_text"):
         path = beside(tmp_path / folder, ["pos", "neg"])
         (tmp_path / "dataset_info.json").unlink(missing_ok=True)
         (path.parent / "dataset_info.json").rename(tmp_path / "dataset_info.json")
+        if folder == "mine":
+            assert "may be of these reviews" in refusal(load, path)
+            continue
         frame = load(path).train
         negative = frame[frame["text"].str.contains("dull|awful|weak|boring")]
-        assert set(negative["label"]) == {expected}
+        assert set(negative["label"]) == {1}
 
 
 def test_names_of_classes_that_grow_without_end_are_refused(tmp_path):
@@ -1251,3 +1254,57 @@ def test_a_group_is_the_same_however_it_is_written(tmp_path, other):
     drawn = pd.concat([reviews.train, reviews.validation])
     assert not set(drawn["group"]) & set(reviews.test["group"])
     assert set(drawn["group"]) <= {str(number) for number in range(25, 50)}
+
+
+@pytest.mark.parametrize(("name", "values"), [
+    ("Split", ["train", "validation"]), ("set", ["train", "dev"]), ("type", ["train", "test"]),
+    ("is_test", ["0", "1"]), ("is_valid", [True, False]), ("partition", ["TRAIN", "eval"]),
+])  # fmt: skip
+def test_a_column_of_splits_is_found_by_other_names(tmp_path, name, values):
+    make_reviews(200).assign(**{name: values * 100}).to_csv(tmp_path / "in.csv", index=False)
+    assert f"has a column '{name}'" in refusal(load, tmp_path / "in.csv")
+
+
+def test_what_an_annotator_rejected_is_no_review(tmp_path):
+    frame = make_reviews(200).assign(answer=["accept", "reject"] * 100)
+    frame.to_json(tmp_path / "in.jsonl", orient="records", lines=True)
+    assert "'answer' is 'reject'" in refusal(load, tmp_path / "in.jsonl")
+
+
+def test_a_group_of_one_split_alone_is_refused(tmp_path):
+    make_reviews(200, 0).assign(group=np.arange(200) % 50).to_csv(tmp_path / "train.csv")
+    make_reviews(100, 1).to_csv(tmp_path / "test.csv")
+    assert "only one has a column 'group'" in refusal(load, tmp_path)
+
+
+def test_groups_in_csv_are_the_same_with_zeros_and_decimals(tmp_path):
+    train = make_reviews(200, 0).assign(Group=[f"{n % 50:05d}" for n in range(200)])
+    test = make_reviews(100, 1).assign(group=[f"{n % 25}.0" for n in range(100)])
+    train.to_csv(tmp_path / "train.csv", index=False)
+    test.to_csv(tmp_path / "test.csv", index=False)
+    reviews = load(tmp_path, labels=40)
+    drawn = pd.concat([reviews.train, reviews.validation])
+    assert set(drawn["group"]) <= {str(number) for number in range(25, 50)}
+
+
+@pytest.mark.parametrize(("place", "text"), [
+    ("dataset_infos.json", json.dumps({"default": {"features": {"label": {
+        "names": ["pos", "neg"], "_type": "ClassLabel"}}}})),
+    ("readme.md", page_of("[pos, neg]")),
+])  # fmt: skip
+def test_class_names_count_in_older_files_too(tmp_path, place, text):
+    make_reviews(200, 0).to_csv(tmp_path / "in.csv", index=False)
+    (tmp_path / place).write_text(text)
+    frame = load(tmp_path / "in.csv").train
+    negative = frame[frame["text"].str.contains("dull|awful|weak|boring")]
+    assert set(negative["label"]) == {1}
+
+
+@pytest.mark.parametrize("folder", ["raw", "data/en"])
+def test_class_names_above_that_may_be_of_these_reviews_are_asked_about(tmp_path, folder):
+    (tmp_path / folder).mkdir(parents=True)
+    make_reviews(200, 0).to_csv(tmp_path / folder / "in.csv", index=False)
+    (tmp_path / "README.md").write_text(page_of("[pos, neg]"))
+    assert "README.md names the classes pos, neg" in refusal(load, tmp_path / folder / "in.csv")
+    (tmp_path / "README.md").write_text(page_of("[neg, pos]"))  # as without it
+    load(tmp_path / folder / "in.csv")

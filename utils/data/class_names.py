@@ -11,10 +11,12 @@ from datasets import ClassLabel, Features
 
 from utils import InputError
 from utils.data.schema import label_column
+from utils.labels import LABEL_OF
 from utils.modeling.tokenizer import read_json
 from utils.settings import Settings
 from utils.tables import table_format
 
+INFOS = ("dataset_info.json", "dataset_infos.json")
 MOST_METADATA = 2**16  # characters of a page's front matter: YAML takes their square in time
 MOST_CONFIGS = 1000  # of a page, and features of each
 HUB_FOLDERS = ("data", "default", "plain_text")  # in which the Hub's data sets have their tables
@@ -52,25 +54,43 @@ def classes_of(file: Path, columns: list[str], settings: Settings) -> Classes:
 
 
 def _classes_beside(folder: Path, column: str) -> Classes:
-    """The classes' names in files of the Hub's data sets, in the folder or in that above it.
+    """The classes' names in files of the Hub's data sets, in the folder or in one of two above it.
 
     What stands above counts where the folder is one of such a data set, by its name or the page's.
+    Raises InputError where it may be of other data and names the classes in another order.
     """
-    for place in (folder, folder.parent):
-        of_data = place == folder or folder.name in HUB_FOLDERS
-        info, page = place / "dataset_info.json", place / "README.md"
-        if info.is_file() and of_data:
-            features = read_json(info).get("features")
-            kind = features.get(column) if isinstance(features, dict) else None
-            if isinstance(kind, dict) and isinstance(kind.get("names"), list):
-                return tuple(map(_class_name, kind["names"])), info.name
-        if page.is_file() and (names := _classes_of_page(page, column, folder.name, of_data)):
-            return names, page.name
+    for place in (folder, folder.parent, folder.parent.parent):
+        of_data = place == folder or (place == folder.parent and folder.name in HUB_FOLDERS)
+        for file in sorted(place.glob("*")) if place.is_dir() else []:
+            names, mine = None, False
+            if file.name in INFOS and file.is_file():
+                names = _classes_of_info(read_json(file), column, folder.name)
+            elif file.name.lower() == "readme.md" and file.is_file():
+                names, mine = _classes_of_page(file, column, folder.name, of_data)
+            if names and (of_data or mine):
+                return names, file.name
+            if names and [LABEL_OF.get(name.lower()) for name in names] != [0, 1]:
+                raise InputError(f"{place.name}/{file.name} names the classes {', '.join(names)}, "
+                                 "and may be of these reviews: put it beside them, or move it "
+                                 "away.")  # fmt: skip
     return None, None
 
 
-def _classes_of_page(page: Path, column: str, config: str, of_data: bool) -> tuple[str, ...] | None:
-    """The classes' names in the metadata of a data set's page.
+def _classes_of_info(info: dict, column: str, config: str) -> tuple[str, ...] | None:
+    """The names in a dataset_info.json, or in the older form with a part for each configuration."""
+    parts = [info] if "features" in info else [info.get(config), *info.values()]
+    for part in parts:
+        features = part.get("features") if isinstance(part, dict) else None
+        kind = features.get(column) if isinstance(features, dict) else None
+        if isinstance(kind, dict) and isinstance(kind.get("names"), list):
+            return tuple(map(_class_name, kind["names"]))
+    return None
+
+
+def _classes_of_page(
+    page: Path, column: str, config: str, of_data: bool
+) -> tuple[tuple[str, ...] | None, bool]:
+    """The classes' names in the metadata of a data set's page; whether of a configuration so named.
 
     Of several configurations that of the name counts, else what all of them say.
     """
@@ -82,7 +102,7 @@ def _classes_of_page(page: Path, column: str, config: str, of_data: bool) -> tup
         configs = (said if isinstance(said, list) else [said])[:MOST_CONFIGS]
         mine = [one for one in configs if one.get("config_name") == config]
         found = set()
-        for one in mine if mine or not of_data else configs:
+        for one in mine or configs:
             kinds = (feature["dtype"] for feature in one.get("features", [])[:MOST_CONFIGS]
                      if feature.get("name") == column)  # fmt: skip
             kind = next(kinds, None)
@@ -96,10 +116,10 @@ def _classes_of_page(page: Path, column: str, config: str, of_data: bool) -> tup
             yaml.YAMLError) as error:  # fmt: skip
         if of_data and "class_label" in front:
             raise unread from error
-        return None
+        return None, False
     if len(found) > 1:
         raise unread
-    return next(iter(found), None)
+    return next(iter(found), None), bool(mine)
 
 
 class _NoMerge(yaml.SafeLoader):

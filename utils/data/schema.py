@@ -4,6 +4,7 @@
 of ten, and `group`, what must not be shared between training and test (such as the film).
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from utils.text import is_empty
 MISSING = {"", "nan", "na", "n/a", "<na>", "null", "none"}
 KAGGLE = {"review": "text", "sentiment": "label"}  # its names of the columns
 STARS = 10
+WHOLE = re.compile(r"0*(\d+)(?:\.0*)?")  # of a number that pandas or a spreadsheet wrote
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ def in_schema(parts: list[Part], settings: Settings) -> tuple[list[pd.DataFrame]
     missing, the label's values are unknown or more than two, or the ratings are of another scale.
     """
     named = [_named(part, settings) for part in parts]
+    if len({"group" in part.frame for part in named}) > 1:
+        names = " and ".join(part.name for part in parts)
+        raise InputError(f"Of {names} only one has a column 'group': give it to both, so that no "
+                         "group is in two splits, or rename it.")  # fmt: skip
     labels = _labels(named, settings.positive)
     frames = [_checked(part, found) for part, found in zip(named, labels, strict=True)]
     note = _scale_ratings(frames, [part.name for part in parts])
@@ -83,6 +89,8 @@ def _named(part: Part, settings: Settings) -> Part:
                          "the labels (TEXT_COLUMN, LABEL_COLUMN).")  # fmt: skip
     kept = part.frame.drop(columns=names.keys() - set(names.values()), errors="ignore")
     frame = kept.rename(columns={old: new for new, old in names.items()})
+    if "group" not in frame:
+        frame = frame.rename(columns=lambda name: "group" if name.lower() == "group" else name)
     return replace(part, frame=frame)
 
 
@@ -137,12 +145,12 @@ def _word(value, classes: list[str] | None) -> str | None:
 
 
 def _plain(value) -> str:
-    """A value as text, without white space around it, a whole number without decimals."""
-    if pd.isna(value):
+    """A value as text, with single spaces; of a whole number just its digits."""
+    word = " ".join(unicodedata.normalize("NFKC", str(value)).split())
+    if word.lower() in MISSING:
         return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return unicodedata.normalize("NFC", str(value)).strip()
+    whole = WHOLE.fullmatch(word)
+    return whole[1] if whole else word
 
 
 def _checked(part: Part, labels: pd.Series) -> pd.DataFrame:

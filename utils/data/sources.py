@@ -31,6 +31,9 @@ LONGEST_TEXT = 2**24  # bytes of a review in a file of its own
 MOST_TEXT = 2**32  # bytes of a file's texts
 MOST_CELLS = 2**26  # of a file
 SPLITS = ("train", "test")
+IS_SPLIT = {"is_train", "is_test", "is_valid", "is_validation"}
+SPLIT_COLUMNS = IS_SPLIT | {"split", "set", "data_split", "partition", "subset", "fold", "type"}
+HELD_OUT = ("test", "val", "dev", "eval", "hold")
 SHARD = re.compile(r"(?P<split>train|test)(-(?P<number>\d{5})-of-(?P<count>\d{5}))?\.\w+")
 
 
@@ -233,11 +236,26 @@ def _read_part(files: list[Path], settings: Settings, split: str | None = None) 
         numbered = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
         notes = (f"Its classes are named by {beside}: {numbered}.",)
     rows = pd.concat(frames, ignore_index=True)
-    splits = rows.get("split", pd.Series()).astype(str).str.strip().str.lower().unique()
-    if split is None and all(any(word.startswith(one) for word in splits) for one in SPLITS):
-        raise InputError(f"{name} has a column 'split': save each split as a file of its own, "
+    if split is None and (column := _split_column(rows)):
+        raise InputError(f"{name} has a column {column!r}: save each split as a file of its own, "
                          "train.csv and test.csv, or leave the column out.")  # fmt: skip
+    if "answer" in rows and (rows["answer"] == "reject").any():
+        raise InputError(f"{name} has rows whose 'answer' is 'reject', as Prodigy writes them: "
+                         "leave those rows out.")  # fmt: skip
     return Part(name, rows, list(classes) if classes else None, notes)
+
+
+def _split_column(rows: pd.DataFrame) -> str | None:
+    """The column that says which split a row is of, if there is one."""
+    for name in rows:
+        values = rows[name] if str(name).strip().lower() in SPLIT_COLUMNS else pd.Series()
+        words = values.astype(str).str.strip().str.lower().unique()
+        train = any(word.startswith("train") for word in words)
+        if train and any(word.startswith(HELD_OUT) for word in words):
+            return str(name)
+        if str(name).strip().lower() in IS_SPLIT and len(words) == 2:
+            return str(name)
+    return None
 
 
 def read_frame(path: Path, separator: str = "") -> pd.DataFrame:
