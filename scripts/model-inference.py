@@ -138,7 +138,9 @@ def label_texts(classifier, texts: list[str]) -> None:
         # What is not UTF-8 becomes lone surrogates, as in an argument; a lone CR ends no line.
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="\n")
         texts = [line.strip() for line in sys.stdin]
-        if texts and {"text", "review"} & set(re.split(r"[,;\t|]", texts[0].replace('"', ""))[:99]):
+        head = texts[0].replace('"', "").lower() if texts else ""
+        rows = [text.startswith("{") and text.endswith("}") for text in texts if text]
+        if {"text", "review"} & set(re.split(r"[,;\t|]", head)[:99]) or (rows and all(rows)):
             raise InputError("standard input begins as a table does: give it as a file, by --input "
                              "and --output. Else it holds one review a line.")  # fmt: skip
     if not texts:

@@ -178,3 +178,26 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def memory_limit(more: int) -> Iterator[None]:
+    """Have what asks for over `more` bytes beyond those in use raise MemoryError, meanwhile.
+
+    For files of strangers. It is of the whole process, and only on Linux.
+    """
+    status = Path("/proc/self/status")
+    said = status.read_text(encoding="utf-8") if status.exists() else ""
+    held = re.search(r"VmData:\s+(\d+) kB", said)
+    if held is None:
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    allowed = [n for n in (soft, hard, 1024 * int(held[1]) + more) if n != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from utils import InputError
-from utils.files import each_once
+from utils.files import each_once, memory_limit
 from utils.text import is_unicode
 
 BLOCK = 1024  # rows held in memory at a time
@@ -32,6 +33,7 @@ MOST_SHARED = 2**30  # bytes of texts that stand in many rows
 MOST_REPEATED = 1000  # times a file's size, once each row has its own
 MOST_COLUMNS = 10_000
 MOST_CELLS = 2**20  # of a block
+MOST_MEMORY = 2**32  # bytes, for reading some rows of parquet
 LARGEST_ARRAY = 2**28  # bytes of a JSON array, which is read as a whole
 csv.field_size_limit(2**27)  # characters; the default refuses long texts
 SEPARATORS = ";\t|,"
@@ -382,7 +384,10 @@ def _blocks(
 def _read_parquet(path: Path) -> Iterator[Block]:
     try:
         schema = pq.read_schema(path)
-        if twice := [name for name in schema.names if schema.names.count(name) > 1]:
+        if len(schema.names) > MOST_COLUMNS:
+            raise InputError(f"{path.name} has {len(schema.names):,} columns, of {MOST_COLUMNS:,} "
+                             "at most: leave some out.")  # fmt: skip
+        if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
             raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
         for column in schema:
             if pa.types.is_time64(column.type) and column.type.unit == "ns":
@@ -392,7 +397,12 @@ def _read_parquet(path: Path) -> Iterator[Block]:
         check_parquet(metadata, path)
         with pq.ParquetFile(path, read_dictionary=_texts(metadata)) as file:
             total, done, size = metadata.num_rows, 0, 0
-            for batch in file.iter_batches(_rows_at_once(metadata)):
+            batches = file.iter_batches(_rows_at_once(metadata))
+            while True:
+                with memory_limit(MOST_MEMORY):  # the sizes in a file's footer may be lies
+                    batch = next(batches, None)
+                if batch is None:
+                    break
                 size += sum(_sizes(column).sum() for column in batch.columns)
                 if size > max(MOST_SHARED, MOST_REPEATED * path.stat().st_size):
                     raise InputError(
@@ -462,7 +472,8 @@ def _rows_at_once(metadata: pq.FileMetaData) -> int:
     """Rows of a batch that come to BLOCK_BYTES at most, as the file's groups are in the mean."""
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     sizes = [group.total_byte_size / max(1, group.num_rows) for group in groups]
-    return max(1, min(BLOCK, int(BLOCK_BYTES / max([1, *sizes]))))
+    cells = MOST_CELLS // max(1, metadata.num_columns)
+    return max(1, min(BLOCK, cells, int(BLOCK_BYTES / max([1, *sizes]))))
 
 
 def _parts(batch: pa.RecordBatch, name: str) -> Iterator[pa.RecordBatch]:

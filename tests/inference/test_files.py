@@ -1133,3 +1133,28 @@ def test_of_text_and_review_it_is_said_which_is_labelled(classifier, tmp_path, c
     assert "'text' and 'review' the first is read" in capsys.readouterr().err
     label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv", Layout("review"))
     assert "the first is read" not in capsys.readouterr().err
+
+
+def test_a_parquet_file_of_very_many_columns_is_refused(classifier, tmp_path):
+    columns = {"text": ["great"]} | {f"c{n}": [1] for n in range(10_001)}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="10,002 columns"):
+        label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux alone")
+def test_a_parquet_file_that_takes_all_memory_is_refused(classifier, tmp_path, monkeypatch):
+    texts = pa.array(["great film" * 10**7])
+    pq.write_table(pa.table({"text": ["great"], **dict.fromkeys("abcdefgh", texts)}),
+                   tmp_path / "in.parquet", use_dictionary=False, compression="zstd")  # fmt: skip
+    monkeypatch.setattr("utils.tables.check_parquet", lambda metadata, path: None)  # deceived
+    monkeypatch.setattr("utils.tables.MOST_MEMORY", 2**25)
+    with pytest.raises(InputError, match="cannot be read as parquet"):
+        label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+
+
+def test_rows_of_json_on_standard_input_are_no_reviews(exported):
+    lines = '{"text": "great film", "note": "a"}\n{"text": "dull", "note": "b"}\n'
+    run = run_script("model-inference.py", "--model", exported, stdin=lines)
+    assert run.returncode == 1
+    assert "standard input begins as a table does" in run.stderr

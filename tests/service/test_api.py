@@ -431,7 +431,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(engine, client):
     [first] = engine.predict([[1] * 300], in_a_minute())
     with pytest.raises(Unavailable):
         engine.predict([[1] * 300], in_a_minute())
-    answer = client.post("/predict", json={"inputs": "great " * 300})
+    answer = client.post("/predict", json={"inputs": ["great " * 150] * 2})
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "3"
     assert answer.json["message"] == "Too much is waiting already."
@@ -642,3 +642,22 @@ def test_a_log_message_is_one_line_whatever_a_path_holds():
         "x", logging.INFO, "", 0, "GET %s", ("/a\n2026 listening\x1b[0m",), None
     )
     assert middleware.OneLine("%(message)s").format(record) == r"GET /a\n2026 listening\x1b[0m"
+
+
+def test_one_clients_long_lists_do_not_shut_out_the_others(engine):
+    gate = Gate(engine)
+    engine._tokens_per_second = 100.0
+    lists = engine.predict([[1] * 100] * 4, in_a_minute(), "one")  # four seconds of work
+    with pytest.raises(Unavailable):
+        engine.predict([[1] * 50], in_a_minute(), "one")
+    with pytest.raises(Unavailable):
+        engine.predict([[1] * 50] * 2, in_a_minute(), "another")
+    [short] = engine.predict([[1] * 50], in_a_minute(), "another")
+    gate.open()
+    assert [future.result(30) is not None for future in (*lists, short)] == [True] * 5
+
+
+def test_many_unknown_fields_are_named_once(client):
+    answer = client.post("/predict", json={f"field{n}": n for n in range(1000)})
+    assert answer.status_code == 422
+    assert len(answer.data) < 1000

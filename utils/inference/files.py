@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from utils import InputError
 from utils.files import write
 from utils.inference.classifier import Classifier
+from utils.progress import live_line
 from utils.tables import Block, read_table, separator_hint, write_table
 from utils.text import is_empty, is_unicode
 
@@ -55,7 +55,7 @@ def label_file(
     def fill(path: Path):
         nonlocal total, unlabelled
         text_column = None
-        bar = tqdm(total=1, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}")
+        bar = live_line(1, source.name)
         with bar, write_table(path, target.name, layout.separator, escape) as write_block:
             for block in blocks:
                 if text_column is None:

@@ -153,7 +153,7 @@ def create_app(
             texts = {"inputs.text": json_data.inputs}
         with a_deadline() as deadline:
             tokens = prepared(texts, deadline)
-            rows = _results(engine.predict(tokens.ids, deadline), deadline)
+            rows = _results(engine.predict(tokens.ids, deadline, request.remote_addr), deadline)
         found = [
             [asdict(classifier.prediction(row, shortened))]
             for row, shortened in zip(rows, tokens.shortened, strict=True)

@@ -35,6 +35,7 @@ class Job:
     tokens: int
     deadline: float  # of time.monotonic
     ids: list[int]
+    client: str
     future: Future = field(default_factory=Future)
 
 
@@ -104,20 +105,24 @@ class Engine:
         """False once the warm-up has failed or the worker died; only a restart helps then."""
         return self._failed is None
 
-    def predict(self, ids: list[list[int]], deadline: float) -> list[Future]:
+    def predict(self, ids: list[list[int]], deadline: float, client: str = "") -> list[Future]:
         """Futures of each text's class probabilities, shape (classes,).
 
-        Raises Unavailable where too much waits already, before the warm-up has ended, after
-        `close`, and once the worker died; then none of the texts is taken.
+        A single text of a `client` that waits for none is taken where there is too much of others,
+        so that one client's long lists do not shut out the rest. Raises Unavailable where too much
+        waits already, before the warm-up has ended, after `close`, and once the worker died; then
+        none of the texts is taken.
         """
-        jobs = [Job(len(row), deadline, row) for row in ids]
+        jobs = [Job(len(row), deadline, row, client) for row in ids]
         with self._changed:
             self._require_ready()
             self._drop()
             seconds = sum(job.tokens for job in self._waiting) / self._tokens_per_second
             more = sum(job.tokens for job in jobs) / self._tokens_per_second
+            first = len(jobs) == 1 and all(job.client != client for job in self._waiting)
+            most = 2 * QUEUE_SECONDS if first else QUEUE_SECONDS
             # One request is taken however long it is, as long as nothing else waits.
-            if self._waiting and seconds + more > QUEUE_SECONDS:
+            if self._waiting and seconds + more > most:
                 self._refuse("Too much is waiting already.", max(1, math.ceil(seconds)))
             self._waiting += jobs
             self._changed.notify()

@@ -2,10 +2,19 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    RootModel,
+    Tag,
+    model_validator,
+)
 
 MAX_ITEMS = 32
 MAX_CHARACTERS = 20_000
+MAX_FIELDS = 8
 
 
 # Whether it has anything to read is checked later, in `api`: that may take long.
@@ -18,10 +27,23 @@ def _kind(value: Any) -> str | None:
     return "text" if isinstance(value, str) else "texts" if isinstance(value, list) else None
 
 
-class PredictIn(BaseModel):
-    """One review, or up to 32."""
+class Request(BaseModel):
+    """What a request may hold: no field that is not known."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def has_few_fields(cls, value: Any) -> Any:
+        """Refused once: the answer would name each field, and be longer than the request."""
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:
+            raise ValueError("there are fields that are not known")
+        return value
+
+
+class PredictIn(Request):
+    """One review, or up to 32."""
+
     inputs: Annotated[
         Annotated[Text, Tag("text")]
         | Annotated[list[Text], Field(min_length=1, max_length=MAX_ITEMS), Tag("texts")],
@@ -33,10 +55,9 @@ class PredictIn(BaseModel):
     ]
 
 
-class ExplainIn(BaseModel):
+class ExplainIn(Request):
     """One review."""
 
-    model_config = ConfigDict(extra="forbid")
     inputs: Text
 
 
