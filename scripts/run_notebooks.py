@@ -21,14 +21,29 @@ from utils.paths import ROOT
 from utils.results import Run
 from utils.settings import Settings, set_up
 
+LOG_SECONDS = 60
+
 
 class PrintingClient(NotebookClient):
     """A client that also prints what the cells print, so that long ones show their progress."""
 
-    def output(self, outs, msg, display_id, cell_index):
-        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stdout":
-            print(msg["content"]["text"], end="", flush=True)
-        return super().output(outs, msg, display_id, cell_index)
+    live = False  # whether the line that is updated in place is the last one printed
+    shown = 0.0  # when such a line was last printed to a log
+
+    def process_message(self, msg, cell, cell_index):
+        content = msg["content"]
+        if msg["msg_type"] == "stream" and content["name"] == "stdout":
+            print("\n" * self.live + content["text"], end="", flush=True)
+            self.live = False
+        elif msg["msg_type"] == "update_display_data":
+            text = content["data"].get("text/plain", "")
+            if sys.stdout.isatty():
+                print("\r" + text, end="", flush=True)
+                self.live = True
+            elif time.monotonic() - self.shown > LOG_SECONDS:  # of a log, each is a line
+                print(text, flush=True)
+                self.shown = time.monotonic()
+        return super().process_message(msg, cell, cell_index)
 
 
 def run_notebook(path: Path, run: Run) -> None:
@@ -67,7 +82,9 @@ def run_notebook(path: Path, run: Run) -> None:
             write(copy, lambda file: nbformat.write(notebook, file))
     from nbconvert import HTMLExporter  # which takes a second
 
-    html, _ = HTMLExporter().from_notebook_node(notebook)
+    without_set_up = {"remove_input_tags": {"bootstrap"}, "enabled": True}
+    exporter = HTMLExporter(config={"TagRemovePreprocessor": without_set_up})
+    html, _ = exporter.from_notebook_node(notebook)
     write(copy.with_suffix(".html"), lambda file: file.write_text(html, encoding="utf-8"))
     print(f"=== {path.name}: {(time.perf_counter() - started) / 60:.1f} min", flush=True)
 

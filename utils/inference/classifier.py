@@ -1,7 +1,6 @@
 """The only place that predicts: evaluation, scripts and services all ask a `Classifier`."""
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from utils.labels import LABELS
 from utils.manifest import checked_copy, require_weights
 from utils.modeling.exported import exported_config, exported_model
 from utils.modeling.tokenizer import load_tokenizer
+from utils.progress import live_line
 from utils.text import Tokens, as_texts, is_empty, tokenize
 
 if TYPE_CHECKING:  # importing it takes seconds
@@ -134,15 +134,10 @@ class Classifier:
     def _softmax(self, tokens: Tokens, progress: bool = False) -> np.ndarray:
         """Class probabilities, (texts, classes), float32: by length, so that little is padding."""
         out = np.empty((len(tokens.ids), len(LABELS)), dtype=np.float32)
-        started, done, shown = time.perf_counter(), 0, 0.0
-        total = sum(map(len, tokens.ids))
-        for rows in batches_by_length(tokens.ids, self.batch_tokens):
-            out[rows] = self.softmax([tokens.ids[row] for row in rows])
-            done += sum(len(tokens.ids[row]) for row in rows)
-            if progress and (done / total - shown >= 0.1 or done == total):
-                shown = done / total
-                left = (time.perf_counter() - started) * (1 / shown - 1)
-                print(f"predicted {shown:4.0%} of the tokens, {left / 60:.1f} min left")
+        with live_line(sum(map(len, tokens.ids)), "predicting", progress) as line:
+            for rows in batches_by_length(tokens.ids, self.batch_tokens):
+                out[rows] = self.softmax([tokens.ids[row] for row in rows])
+                line.update(sum(len(tokens.ids[row]) for row in rows))
         return out
 
     def softmax(self, ids: list[list[int]]) -> np.ndarray:

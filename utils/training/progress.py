@@ -10,6 +10,7 @@ from transformers.trainer_callback import ExportableState
 from utils.data.reviews import SMALL_TEST
 from utils.hardware import device, processes
 from utils.inference.classifier import Classifier
+from utils.progress import live_line
 from utils.settings import Settings
 
 MANY_MINUTES = 20
@@ -17,7 +18,7 @@ FEW_LABELS = 1000
 
 
 class TextProgress(TrainerCallback, ExportableState):
-    """A line at every tenth of the training, with the time left, and one for each epoch.
+    """One live line with the time left and the training loss, and a line for each epoch.
 
     Of a training that is resumed it knows the seconds spent before.
     """
@@ -26,7 +27,9 @@ class TextProgress(TrainerCallback, ExportableState):
         self.earlier, self.started = 0.0, time.perf_counter()
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.started, self.first_step = time.perf_counter(), state.global_step
+        self.started = time.perf_counter()
+        self.line = live_line(state.max_steps, "training", shown=state.is_world_process_zero)
+        self.line.initial = self.line.n = state.global_step
 
     @property
     def minutes(self) -> float:
@@ -38,12 +41,14 @@ class TextProgress(TrainerCallback, ExportableState):
         return {"args": {}, "attributes": {"earlier": 60 * self.minutes}}
 
     def on_step_end(self, args, state, control, **kwargs):
-        tenth = max(1, state.max_steps // 10)
-        if state.global_step % tenth == 0:
-            spent = time.perf_counter() - self.started
-            steps = state.global_step - self.first_step
-            left = spent / steps * (state.max_steps - state.global_step)
-            print(f"step {state.global_step:,} of {state.max_steps:,}, {left / 60:.1f} min left")
+        self.line.update(state.global_step - self.line.n)
+
+    def on_log(self, args, state, control, logs, **kwargs):
+        if "loss" in logs:
+            self.line.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.line.close()
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         accuracy = metrics.get("eval_accuracy")  # a masked language model has none
