@@ -44,11 +44,19 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="show what is to be done, and stop")
     arguments = parser.parse_args()
     chosen = arguments.folds or arguments.score or arguments.label is not None
-    if chosen and {BASELINE, TAPT} & set(arguments.experiments):
-        parser.error(f"{BASELINE} and {TAPT} take none of these options")
+    linear = {name for name, experiment in EXPERIMENTS.items() if experiment.linear}
+    if chosen and (alone := {BASELINE, TAPT, *linear} & set(arguments.experiments)):
+        parser.error(f"{' and '.join(sorted(alone))} take none of these options")
     # Imported here, so that --help and a wrong argument answer at once.
     from utils.data.reviews import load_reviews
-    from utils.research.plan import Baseline, Labelling, Pretraining, Training, plan
+    from utils.research.plan import (
+        Baseline,
+        Labelling,
+        LinearStudent,
+        Pretraining,
+        Training,
+        plan,
+    )
     from utils.research.runs import Research
 
     def tasks_of(name: str) -> list:
@@ -57,6 +65,8 @@ def main() -> None:
         if name == TAPT:
             return [Pretraining(research)]
         experiment = EXPERIMENTS[name]
+        if experiment.linear:
+            return [LinearStudent(research, experiment)]
         if arguments.label is not None:
             return [Labelling(research, experiment, arguments.label or None)]
         folds = range(FOLDS) if arguments.folds else [None]

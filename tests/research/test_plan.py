@@ -22,6 +22,7 @@ from utils.export.card import model_card
 from utils.export.folder import export_model
 from utils.inference.classifier import Classifier
 from utils.modeling.backbones import build_model, load_backbone
+from utils.modeling.baseline import fit_linear_student
 from utils.research.distillation import (
     SoftLabels,
     agreement_with_teachers,
@@ -31,7 +32,14 @@ from utils.research.distillation import (
     with_soft_labels,
 )
 from utils.research.experiments import EXPERIMENTS, Experiment, Teacher
-from utils.research.plan import Labelling, Pretraining, Training, evaluate_baseline, plan
+from utils.research.plan import (
+    Labelling,
+    LinearStudent,
+    Pretraining,
+    Training,
+    evaluate_baseline,
+    plan,
+)
 from utils.research.pretraining import MaskedLanguageModel, pretrain
 from utils.research.runs import Research
 from utils.research.tables import Results
@@ -282,19 +290,19 @@ def test_labels_of_other_texts_are_refused(labelled, reviews):
 
 def test_a_student_is_compared_with_its_teachers_where_it_learnt_nothing(labelled, backbone):
     teacher, texts, soft = labelled
-    itself = agreement_with_teachers(teacher, texts, [soft])
+    itself = agreement_with_teachers(teacher.probabilities, texts, [soft])
     assert (itself["reviews"], itself["share"]) == (6, 1)  # the last tenth of 60
     assert np.mean(itself["divergences"]) == pytest.approx(0, abs=1e-5)
     other = Classifier(build_model(backbone, seed=1), backbone.tokenizer)
     ours = other.probabilities(texts["text"].tolist()[54:])
     theirs = read_labels(soft.path)["labels"][54:].astype(float)
-    found = agreement_with_teachers(other, texts, [soft])
+    found = agreement_with_teachers(other.probabilities, texts, [soft])
     assert found["share"] == np.mean((ours >= 0.5) == (theirs >= 0.5))
     both = [theirs * np.log(theirs / ours), (1 - theirs) * np.log((1 - theirs) / (1 - ours))]
     assert np.mean(found["divergences"]) == pytest.approx(np.mean(sum(both)), rel=1e-3)
     more = pd.concat([texts, make_reviews(10, seed=5).assign(hash="more")])
     with pytest.raises(InputError, match="does not hold the labels of these 70 reviews"):
-        agreement_with_teachers(other, more, [soft])
+        agreement_with_teachers(other.probabilities, more, [soft])
 
 
 def test_a_student_that_is_wholly_sure_is_not_infinitely_far_from_its_teachers(labelled):
@@ -303,7 +311,7 @@ def test_a_student_that_is_wholly_sure_is_not_infinitely_far_from_its_teachers(l
     theirs = read_labels(soft.path)["labels"][54:].astype(float)
     for sure in (0.0, 1.0):
         student = SimpleNamespace(probabilities=lambda chunk, p=sure: np.full(len(chunk), p))
-        found = agreement_with_teachers(student, texts, [soft])["divergences"]
+        found = agreement_with_teachers(student.probabilities, texts, [soft])["divergences"]
         assert json.loads(json.dumps(found, allow_nan=False)) == found
         share = theirs if sure else 1 - theirs  # what they give to what it is sure of
         entropy = share * np.log(share) + (1 - share) * np.log(1 - share)
@@ -496,3 +504,30 @@ def test_the_script_shows_its_plan(tiny_bert, with_unlabelled, tmp_path):
     assert "tapt_mlm of" in steps[0]
     assert "seed 42" in steps[1]
     assert not (tmp_path / "research").exists()
+
+
+def test_a_linear_student_gives_what_its_teachers_are_unsure_of_a_middling_probability():
+    texts = ["great", "dull", "odd"] * 40
+    train = pd.DataFrame({"text": texts, "probability": [0.95, 0.05, 0.5] * 40})
+    student = fit_linear_student(train, features=10, c=100)
+    found = student.predict_proba(["great", "dull", "odd"])[:, 1]
+    assert found == pytest.approx([0.95, 0.05, 0.5], abs=0.02)
+
+
+def test_a_linear_student_is_measured_as_others_are(made, monkeypatch):
+    teacher = Experiment("fine_tuned_256", "", "", EXPERIMENTS["fine_tuned_256"].changes)
+    linear = Experiment("linear_student", "linear", "knowledge distillation",
+                        teachers=(Teacher(teacher.name, 42),), linear=True)  # fmt: skip
+    monkeypatch.setitem(EXPERIMENTS, "linear_student", linear)
+    research = research_of(made)
+    path = do(LinearStudent(research, linear))
+    result = json.loads(path.read_text())
+    by_c = result["agreement_by_C"]
+    assert by_c[str(result["C"])] == max(by_c.values()) == result["agreement"]["share"]
+    assert result["agreement"]["reviews"] == 40  # which it did not learn from
+    assert result["test"]["reviews"] == 200
+    assert {"flip", "keep"} <= result["minimal_pairs"].keys()
+    found = Results(research.reviews.name, Run.of(made, "").name[1:], path.parent)
+    monkeypatch.setattr(Settings, "labels", 100)
+    (row,) = (row for row in found.rows() if row["name"] == "linear_student")
+    assert row["minutes"] > result["minutes"]  # its teacher's, too

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 from conftest import run_script
 
@@ -12,9 +13,11 @@ from utils.research.figures import learning_curve as learning_curve_figure
 from utils.research.tables import (
     REFERENCES,
     Results,
+    best_card,
     experiments_table,
     gain,
     learning_curve_table,
+    scored_findings,
     scored_table,
     tried_table,
     worth,
@@ -201,3 +204,22 @@ def test_another_label_budget_has_its_own_results(tiny_bert, reviews_folder, tmp
         assert found.returncode == 0, found.stderr
     found = [json.loads(path.read_text()) for path in (tmp_path / "research").glob("*.json")]
     assert sorted(result["labels"] for result in found) == [60, 100]
+
+
+def test_each_method_is_compared_with_the_one_before_it(tmp_path):
+    labels = np.array([0, 1] * 200)
+    for name, accuracy, wrong in (("fine_tuned", 0.9, 40), ("tapt", 0.92, 20)):
+        path = write_training(tmp_path, name, 0.9, 10, test=accuracy)
+        result = json.loads(path.read_text())
+        probabilities = labels.astype(float)
+        probabilities[:wrong] = 1 - probabilities[:wrong]
+        result["validation_as_served"]["probabilities"] = probabilities.tolist()
+        path.write_text(json.dumps(result))
+    results = Results(folder=tmp_path)
+    row = results.neighbours(labels).iloc[-1]
+    assert row["against"] == "fine-tuned"
+    assert row["test gain, pp"].startswith("+2.0 [-")  # 1,000 reviews: two points may be chance
+    assert row["validation gain, pp"].startswith("+5.0 [+")
+    assert float(row["McNemar's p"]) < 1e-5
+    assert "+2.0" in best_card(results.rows())
+    assert "+2.0 pp over fine-tuning" in scored_findings(results.rows())

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -121,10 +122,11 @@ def with_soft_labels(
 
 
 def agreement_with_teachers(
-    classifier: Classifier, all_texts: pd.DataFrame, teachers: list[SoftLabels]
+    predict: Callable[[list[str]], np.ndarray], all_texts: pd.DataFrame, teachers: list[SoftLabels]
 ) -> dict:
     """A student's predictions against its teachers' mean, on the reviews that none learns from.
 
+    `predict` gives the probabilities of positive.
     The `share` of equal labels with its interval, and the `divergences` of the student's
     probabilities from the teachers' (Kullback and Leibler, 1951), in nats, one a review. They need
     no label, so they compare students of one teacher on more reviews than validation has; those
@@ -132,7 +134,7 @@ def agreement_with_teachers(
     """
     rows = slice(learnt_from(all_texts), len(all_texts))
     theirs = mean_labels(all_texts, rows, teachers)
-    ours = classifier.probabilities(all_texts["text"].iloc[rows].tolist()).astype(float)
+    ours = predict(all_texts["text"].iloc[rows].tolist()).astype(float)
     # A 1 was rounded: what is saved has six digits, so it stands for anything from 0.9999995 on.
     # As it is, one review with a doubtful teacher would have the mean divergence infinite.
     ours = np.clip(ours, 5e-7, 1 - 5e-7)

@@ -38,6 +38,7 @@ class Experiment:
     tapt: bool = False
     teachers: tuple[Teacher, ...] = ()
     note: str = ""  # for the card of a model
+    linear: bool = False  # TF-IDF and logistic regression instead of an encoder
 
     def recipe(self, learning_rate: float, seed: int) -> Recipe:
         """Its recipe, with the backbone's usual learning rate where it names none."""
@@ -71,6 +72,8 @@ EXPERIMENTS = {
                    True, MPNETS[:1], note=OF_MPNET),
         Experiment("distilled_3_teachers", "TAPT, distilled from 3 MPNets", DISTILLATION, STUDENT,
                    True, MPNETS, note=OF_MPNET),
+        Experiment("linear_student", "TF-IDF, distilled from 3 MPNets", DISTILLATION,
+                   teachers=MPNETS, linear=True),
         Experiment("teacher", "MPNet, five times as large", TEACHER, STUDENT),
     )
 }  # fmt: skip
@@ -86,6 +89,8 @@ def describe(recipe: dict) -> str:
 def is_of(experiment: Experiment, result: dict) -> bool:
     """Whether a result was trained as the experiment now says, whatever its seed."""
     made = result.get("recipe")
+    if experiment.linear:
+        return experiment.origin().items() <= result.items()
     if not made:
         return False
     expected = asdict(experiment.recipe(made["learning_rate"], made["seed"]))

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.evaluation.metrics import share
-from utils.formatting import percentage_points, said
+from utils.cards import card
+from utils.evaluation.metrics import mcnemar, share
+from utils.formatting import bullets, percentage_points, said
 from utils.paths import RESEARCH
 from utils.research.experiments import (
     BASELINE,
@@ -152,6 +153,63 @@ class Results:
                     })  # fmt: skip
         return pd.DataFrame(rows)
 
+    def neighbours(self, labels: np.ndarray) -> pd.DataFrame:
+        """Each scored method against the one before it, by test accuracy.
+
+        `labels` are those of validation, (reviews,). There the comparison is paired, of seed 42 of
+        both. On the test it takes the mean over seeds as two independent samples, which makes its
+        interval too wide: predictions of each review are not kept.
+        """
+        scored = [row for row in self.rows() if row["test"]]
+        scored.sort(key=lambda row: row["test"]["mean"])
+        rows = []
+        for before, row in pairwise(scored):
+            pair = [self.of(one["name"], seed=Settings.seed, fold=None) for one in (row, before)]
+            served = [one[0].get("validation_as_served") if one else None for one in pair]
+            paired = None
+            if all(served):
+                paired = mcnemar(labels, *(np.array(one["probabilities"]) for one in served))
+            rows.append({
+                "method": row["title"],
+                "against": before["title"],
+                "test gain, pp": percentage_points(_unpaired(row["test"], before["test"])),
+                "validation gain, pp": percentage_points(
+                    {"value": paired["gain"], "interval": paired["gain_interval"]}
+                ) if paired else "",
+                "McNemar's p": f"{paired['p_value']:.2g}" if paired else "",
+                "minutes": _said_minutes(row["minutes"]),
+            })  # fmt: skip
+        return pd.DataFrame(rows)
+
+
+def best_card(rows: list[dict]) -> str:
+    """The most accurate method in three numbers; nothing where none is scored."""
+    scored = {row["name"]: row for row in rows if row["test"] and row["name"] != "teacher"}
+    if not scored:
+        return ""
+    best = max(scored.values(), key=lambda row: row["test"]["mean"])
+    numbers = {f"test accuracy of *{best['title']}*": f"{best['test']['mean']:.1%}"}
+    if plain := scored.get("fine_tuned"):
+        numbers["percentage points over fine-tuning"] = f"{gain(best['test'], plain['test']):+.1f}"
+    if best["minutes"]:
+        numbers["minutes to train, teachers included"] = f"{best['minutes']:.0f}"
+    return card(numbers)
+
+
+def scored_findings(rows: list[dict]) -> str:
+    """What each scored method gives, over fine-tuning, and what it costs."""
+    plain = next((row["test"] for row in rows if row["name"] == "fine_tuned"), None)
+    lines = []
+    for row in rows:
+        if test := row["test"]:
+            line = f"{row['title']}: **{test['mean']:.1%}** test accuracy"
+            if plain and row["name"] != "fine_tuned":
+                line += f", {gain(test, plain):+.1f} pp over fine-tuning"
+            if row["minutes"]:
+                line += f", {row['minutes']:.0f} minutes to train"
+            lines.append(f"{line}.")
+    return bullets(lines or ["No method has a test score yet."])
+
 
 def experiments_table(rows: list[dict]) -> pd.DataFrame:
     """All rows: cross-validation, validation, test and cost."""
@@ -220,19 +278,29 @@ def said_unlabelled(pretrained: dict) -> str:
     """Which unlabelled reviews there are, from the result of pretraining, as a sentence."""
     found = pretrained["unlabelled"]
     dropped = {
-        "that stand in the test": found["in_test_dropped"],
-        f"of the {pretrained['labels']:,} labelled ones": found["in_budget_dropped"],
-        "copies": found["duplicates_dropped"],
+        "that are also in the test split": found["in_test_dropped"],
+        "that are also among the labelled reviews": found["in_budget_dropped"],
+        "duplicates": found["duplicates_dropped"],
     }
     all_of_them = found["without_label"] + found["beyond_the_budget"]
     held_out = all_of_them - sum(dropped.values()) - pretrained["reviews"]
     left_out = ", ".join(f"{count:,} {which}" for which, count in dropped.items())
     return (
-        f"{found['without_label']:,} that come without one, and {found['beyond_the_budget']:,} of "
-        f"the training set beyond the {pretrained['labels']:,}, whose labels are not read. Left "
-        f"out are {left_out}, and the last {held_out:,}, on which students are compared: "
-        f"{pretrained['reviews']:,} remain."
+        f"{found['without_label']:,} are published without a label. {found['beyond_the_budget']:,} "
+        f"come from the training split, beyond the {pretrained['labels']:,} labelled reviews, and "
+        f"their labels are ignored. Removed: {left_out}. The last {held_out:,} are held out to "
+        f"compare students. This leaves {pretrained['reviews']:,}."
     )
+
+
+def pretraining(found: dict) -> str:
+    """On which reviews TAPT learnt, and what its loss became."""
+    text = f"Of the unlabelled reviews, {said_unlabelled(found)}"
+    if losses := found["held_out_loss"]:
+        first, last = losses[0], losses[-1]
+        text += f" Held-out loss fell from {first['loss']:.2f} after {first['epoch']:.2f} epochs "
+        text += f"to {last['loss']:.2f}."
+    return text
 
 
 def gain(test: dict, over: dict) -> float:
@@ -260,6 +328,14 @@ def said_test(found: dict | None) -> str:
     low, high = found["interval"]
     seeds = "1 seed" if found["seeds"] == 1 else f"{found['seeds']} seeds"
     return f"{100 * found['mean']:.2f}{spread}% [{low:.1%}, {high:.1%}], {seeds}"
+
+
+def _unpaired(test: dict, other: dict) -> dict:
+    """The difference of two accuracies, with the 95% interval of independent samples."""
+    value = test["mean"] - other["mean"]
+    halves = [(found["interval"][1] - found["interval"][0]) / 2 for found in (test, other)]
+    half = float(np.hypot(*halves))
+    return {"value": value, "interval": [value - half, value + half]}
 
 
 def _said_minutes(found: float | None) -> str:
