@@ -180,8 +180,8 @@ def test_groups_by_length_are_of_equal_size_and_groups_by_loss_tell_what_was_cut
         ({"rating": 7, "text": "x"}, True, True, "middling stars"),
         ({"rating": 9, "text": "x"}, True, True, "the baseline contradicts it"),
         ({"rating": float("nan"), "text": "x"}, True, False, "the baseline contradicts it"),
-        ({"text": "x"}, False, True, "part of it was cut"),
-        ({"text": "But yet. However, so"}, False, False, "it turns around"),
+        ({"text": "x"}, False, True, "part of it is truncated"),
+        ({"text": "But yet. However, so"}, False, False, "it changes direction"),
         ({"text": "butter, yeti"}, False, False, "none of these"),
     ],
 )

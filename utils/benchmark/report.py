@@ -3,10 +3,8 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from utils.benchmark.measure import review_lengths
 from utils.benchmark.models import DISTILBERT, RELEASE, TEACHER, TFIDF
 from utils.formatting import markdown_table
 from utils.research.tables import REFERENCES, Results
@@ -149,9 +147,6 @@ def _growth(result: dict) -> list[str]:
             f"{what}: {taken:.0f} min at this speed; at the measured peak of {peak:,.0f} GFLOP/s "
             f"the matrix products alone are {least:.0f} min."
         )
-    tokens = np.array(review_lengths(2000))
-    saved = 1 - np.minimum(tokens, 384).sum() / tokens.sum()
-    lines += ["", f"Reading at most 384 tokens of a review, not 512, saves {saved:.0%} of IMDB's."]
     return lines
 
 
@@ -167,6 +162,19 @@ def _tried(result: dict) -> list[str]:
                           for key, share in most)  # fmt: skip
         lines += ["", f"Where the time of {name} goes: {found}."]
     return lines
+
+
+def load_findings(result: dict) -> str:
+    """The load test in two sentences."""
+    over = result["overload"]
+    rejected = sum(over["outcomes"].get(code, 0) for code in REFUSALS)
+    failed = sum(over["outcomes"].values()) - rejected - over["outcomes"]["200"]
+    return (
+        f"Under load from 32 clients, throughput is {result['throughput_ratio']:.1f} times the "
+        f"naive route's. At {over['times_capacity']} times its capacity the service predicted "
+        f"{over['per_second']:.0f} reviews a second, rejected {rejected:,} requests and failed "
+        f"{failed:,}. The slowest answer took {over['slowest_ms'] / 1000:.1f} s."
+    )
 
 
 def load_table(result: dict) -> str:
@@ -189,7 +197,7 @@ def load_table(result: dict) -> str:
     outcomes = ", ".join(f"{count:,} times {status}" for status, count in over["outcomes"].items())
     first, last = over["memory_gib"]
     versions = result["versions"]
-    head = ("clients", "service", "answers/s", "p50", "p95", "p99", "refused", "failed", "wrong")
+    head = ("clients", "service", "answers/s", "p50", "p95", "p99", "rejected", "failed", "wrong")
     return "\n".join([
         markdown_table(head, rows),
         "",

@@ -1,4 +1,4 @@
-"""Is 90% sure right nine times in ten? Temperature, calibration error and thresholds."""
+"""Is a confidence of 90% right nine times in ten? Temperature, calibration error, threshold."""
 
 from collections.abc import Sequence
 
@@ -49,7 +49,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict]:
 
     Empty bins are left out.
     """
-    sure, right = _sure_and_right(labels, probabilities)
+    sure, right = confidence_and_right(labels, probabilities)
     bins = bins_of(sure)
     return [
         {
@@ -75,13 +75,13 @@ def calibration_error(
     anew adds as much again, so the interval of an error that is hardly above that lies too high.
     """
     random, total = np.random.default_rng(0), len(labels)
-    sure, right = _sure_and_right(labels, with_temperature(probabilities, temperature))
+    sure, right = confidence_and_right(labels, with_temperature(probabilities, temperature))
     by_chance = [_error(sure, random.random(total) < sure) for _ in range(RESAMPLES)]
     drawn = []
     for number in range(RESAMPLES):
         again = with_temperature(probabilities, refitted[number % len(refitted)])
         times = np.bincount(random.integers(total, size=total), minlength=total)
-        drawn.append(_error(*_sure_and_right(labels, again), times))
+        drawn.append(_error(*confidence_and_right(labels, again), times))
     return {
         "value": _error(sure, right),
         "interval": np.percentile(drawn, [2.5, 97.5]).tolist(),
@@ -97,7 +97,7 @@ def _error(sure: np.ndarray, right: np.ndarray, times: np.ndarray | float = 1.0)
 
 def near(labels: np.ndarray, probabilities: np.ndarray, low: float, high: float) -> dict:
     """Of the answers given with `low` to `high`: how sure they are in the mean, how many right."""
-    sure, right = _sure_and_right(labels, probabilities)
+    sure, right = confidence_and_right(labels, probabilities)
     inside = (sure >= low) & (sure < high)
     if not inside.any():
         return {"reviews": 0}
@@ -151,6 +151,10 @@ def calibrate(run: Run, reviews: Reviews, validation: np.ndarray, test: np.ndarr
         "validation": {
             "at_0.5": accuracy(known, validation),
             "at_the_threshold": accuracy(known, validation, threshold),
+            "log_loss": {
+                "before": float(log_loss(known, with_temperature(validation, 1.0))),
+                "after": float(log_loss(known, with_temperature(validation, temperature))),
+            },
         },
         "at_the_threshold": report(labels, test, threshold),
         "against_0.5": mcnemar(labels, test >= threshold, test),
@@ -166,7 +170,8 @@ def calibrate(run: Run, reviews: Reviews, validation: np.ndarray, test: np.ndarr
     return result
 
 
-def _sure_and_right(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
+def confidence_and_right(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
+    """The probability of each predicted label, and whether it is right; both of (reviews,)."""
     positive = np.asarray(probabilities)
     return np.maximum(positive, 1 - positive), (positive >= 0.5) == np.asarray(labels)
 

@@ -17,8 +17,8 @@ SIZES = (100, SMALL, 1000, 3000, 10_000)  # SMALL, and those smaller than the wh
 KINDS = (  # of hard reviews, in the order of the rules
     "middling stars (4 to 7)",
     "the baseline contradicts it, with 75% confidence or more",
-    "part of it was cut away",
-    "it turns around (three times but, however, although, …)",
+    "part of it is truncated",
+    "it changes direction (three or more of but, however, although, …)",
     "none of these",
 )
 TURNS = re.compile(r"\b(but|however|although|though|despite|yet|unfortunately|except)\b", re.I)
@@ -55,7 +55,7 @@ def by_stars(ratings: pd.Series) -> pd.Series:
 
 
 def by_length(tokens: Tokens) -> pd.Series:
-    """Five groups of about as many reviews each, by their number of tokens before the cut.
+    """Five groups of about as many reviews each, by their number of tokens before truncation.
 
     There are fewer where so many have the same length that they fill a group alone.
     """
@@ -68,7 +68,7 @@ def by_length(tokens: Tokens) -> pd.Series:
 
 
 def by_loss(tokens: Tokens) -> pd.Series:
-    """Groups by the share of a review that the cut took away."""
+    """Groups by the share of a review that is truncated."""
     lost = [1 - len(ids) / length for ids, length in zip(tokens.ids, tokens.lengths, strict=True)]
     names = ["nothing", "up to a quarter", "up to half", "more than half"]
     return pd.Series(pd.cut(lost, [-1, 0, 0.25, 0.5, 1], labels=names))
@@ -132,7 +132,7 @@ def small_tests(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, seed: 
 def find_failures(
     run: Run, reviews: Reviews, probabilities: np.ndarray, baseline: np.ndarray, tokens: Tokens
 ) -> dict:
-    """Accuracy on the test by length, cut and stars, errors by kind, and what small tests hide.
+    """Accuracy by length, truncation and stars, errors by kind, and what small tests hide.
 
     `probabilities` and `baseline` are two models' on the test, `tokens` those of its reviews.
     Saved as `results/failures.json`.
@@ -142,7 +142,7 @@ def find_failures(
     both = {"fine-tuned": right, "TF-IDF": (baseline >= 0.5) == labels}
     accuracy = {"tokens": accuracy_by(by_length(tokens), both)}
     if any(tokens.shortened):
-        accuracy["cut away"] = accuracy_by(by_loss(tokens), both)
+        accuracy["truncated"] = accuracy_by(by_loss(tokens), both)
     if "rating" in test:
         accuracy["stars"] = accuracy_by(by_stars(test["rating"]), both)
     other = contradicted(probabilities, baseline)

@@ -1,6 +1,7 @@
 """Figures of what a model gets right, and of where it errs."""
 
 import html
+from dataclasses import asdict
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,14 +12,16 @@ from matplotlib.ticker import StrMethodFormatter
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from utils.data.reviews import CLASSES
+from utils.evaluation.attribution import Word
 from utils.evaluation.calibration import BINS, bins_of
 from utils.evaluation.metrics import hits
+from utils.inference.classifier import Prediction
 from utils.plotting import GREY, HUES, OURS, PERCENT, points
 
 # Of each way to group the reviews, and the group where the model is weakest.
 WEAKEST = {
     "tokens": "Reviews of {} tokens are the hardest",
-    "cut away": "Reviews of which {} is truncated are the hardest",
+    "truncated": "Reviews of which {} is truncated are the hardest",
     "stars": "Reviews with {} stars are the hardest",
 }
 
@@ -37,7 +40,7 @@ def reliability_diagram(result: dict) -> Figure:
         points(axes, sure, bins, OURS, "-")
         error = result["calibration_error"][name]
         which = "As trained" if name == "before" else f"Temperature {result['temperature']:.2f}"
-        axes.set_title(f"{which}: calibration error {error['value']:.1%}", fontsize=11)
+        axes.set_title(f"{which}: ECE {error['value']:.1%}", fontsize=11)
         axes.set(xlim=(0.48, 1.02), ylim=(0, 1.02))
         axes.yaxis.set_major_formatter(PERCENT)
         middles = 0.5 + (bins_of(sure) + 0.5) / (2 * BINS)
@@ -57,7 +60,7 @@ def accuracy_by(result: dict[str, dict]) -> Figure:
         len(result), 1, figsize=(7.5, 2.7 * len(result) + 0.4), sharey=True, squeeze=False
     )
     for axes, (name, found) in zip(panels[:, 0], result.items(), strict=True):
-        what = {"tokens": "length in tokens", "cut away": "share truncated"}.get(name, name)
+        what = {"tokens": "length in tokens", "truncated": "share truncated"}.get(name, name)
         rows = found["groups"]
         places = np.arange(len(rows))
         for (model, hue), shift in zip((("fine-tuned", OURS), ("TF-IDF", GREY)), (-0.08, 0.08),
@@ -71,6 +74,26 @@ def accuracy_by(result: dict[str, dict]) -> Figure:
         axes.set_title(WEAKEST[name].format(least) if differs else f"No clear difference by {what}")
     for name, hue, x in (("fine-tuned", OURS, 0.01), ("TF-IDF", GREY, 0.16)):
         panels[0, 0].text(x, 0.06, name, color=hue, transform=panels[0, 0].transAxes)
+    return figure
+
+
+def selective(curves: dict[str, list[dict]]) -> Figure:
+    """Accuracy against the share of reviews that get a prediction, with 95% intervals."""
+    figure, axes = plt.subplots(figsize=(7, 3.6))
+    for (name, rows), hue in zip(curves.items(), (OURS, GREY), strict=True):
+        places = [row["coverage"] for row in rows]
+        low, high = np.array([row["interval"] for row in rows]).T
+        axes.fill_between(places, low, high, color=hue, alpha=0.2, lw=0)
+        axes.plot(places, [row["share"] for row in rows], "o-", color=hue, ms=4)
+        axes.annotate(name, (1, rows[-1]["share"]), xytext=(10, 0), va="center",
+                      textcoords="offset points", color=hue)  # fmt: skip
+    ours = {row["coverage"]: row["share"] for row in next(iter(curves.values()))}
+    axes.set(xlabel="share of reviews that get a prediction, the most confident first",
+             ylabel="accuracy on them", xlim=(0, 1.2))  # fmt: skip
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PERCENT)
+    axes.set_title(f"Accuracy is {ours[0.5]:.1%} on the most confident half, {ours[1]:.1%} on all")
     return figure
 
 
@@ -141,12 +164,12 @@ def passed_by_kind(by_kind: dict[str, dict], expected: dict[str, str]) -> Figure
 
 
 def flips_without_words(flips: dict[str, dict]) -> Figure:
-    """How many answers change when the words that push most, or others, are removed."""
+    """How many predicted labels change without the most important words, or others."""
     figure, axes = plt.subplots(figsize=(7, 3.4))
     counts = [int(count) for count in flips]
     for name, hue, words, shift in (
         ("strongest", OURS, "by integrated gradients", -0.1),
-        ("TF-IDF", GREY, "by TF-IDF's weights", 0),
+        ("TF-IDF", GREY, "by TF-IDF's coefficients", 0),
         ("random", "#333333", "random words", 0.1),
     ):
         rows = [part[name] for part in flips.values()]
@@ -156,11 +179,11 @@ def flips_without_words(flips: dict[str, dict]) -> Figure:
     last = flips[str(counts[-1])]
     total = last["random"]["reviews"]
     axes.set_xticks(counts)
-    axes.set(xlabel="words removed from a review", ylabel="answers that change", ylim=(0, None))
+    axes.set(xlabel="words removed from a review", ylabel="labels that change", ylim=(0, None))
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_title(
-        f"Without the {counts[-1]} strongest words {hits(last['strongest'])} of {total} answers "
-        f"change, without random ones {hits(last['random'])}",
+        f"Without the {counts[-1]} most important words {hits(last['strongest'])} of {total} "
+        f"labels change, without random ones {hits(last['random'])}",
         fontsize=11,
     )
     return figure
@@ -224,6 +247,12 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
     sure = np.mean((probabilities < 0.1) | (probabilities > 0.9))
     axes.set_title(f"{sure:.0%} of the reviews get under 10% or over 90%", pad=22)
     return figure
+
+
+def explained(prediction: Prediction, words: list[Word]) -> str:
+    """HTML of a prediction and, below it, the words of its text, coloured: `explain`'s."""
+    head = f"<b>{prediction.label}, confidence {prediction.score:.1%}</b>"
+    return head + coloured_words([asdict(word) for word in words])
 
 
 def coloured_words(words: list[dict]) -> str:
