@@ -92,7 +92,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
     save("explanations", about | explanations(run, reviews, classifier, baseline, trained))
     research = Research(replace(settings, seed=Settings.seed), reviews)  # whatever SEED is
     folds = [Training(research, EXPERIMENTS["fine_tuned_256"], fold) for fold in range(FOLDS)]
-    results = [task.run() for task in folds]
+    results = [
+        research.path(task.experiment.name, task.fold) if task.is_done() else task.run()
+        for task in folds
+    ]
     save("labels", about | rank_labels(results, reviews))
 
 
