@@ -43,9 +43,9 @@ def test_a_committed_notebook_is_executed_and_clean(path):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
-    shown = [cell for cell in cells if not cell.metadata.get("jupyter", {}).get("source_hidden")]
-    assert len(cells) - len(shown) == 1  # the set-up, beside the cell of parameters
-    assert max(len(cell.source.splitlines()) for cell in shown) <= 30
+    hidden = [cell for cell in cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
+    assert len(hidden) == 1  # the set-up, beside the cell of parameters
+    assert max(len(cell.source.splitlines()) for cell in cells) <= 30
     text = path.read_text(encoding="utf-8")
     machine = re.search(r"/(home|root|tmp|work|Users|content)/\w|site-packages", text)
     assert machine is None
@@ -182,10 +182,25 @@ def test_the_closing_words_offer_a_model_only_where_one_was_exported(tmp_path, m
     assert offered == [False, False, True]
 
 
+def with_solutions(path: Path, folder: Path) -> None:
+    """Copy a notebook, with the Python solutions of its exercises as cells at its end."""
+    notebook = nbformat.read(path, as_version=4)
+    closing = notebook.cells[-1].source
+    solutions = re.findall(r"```python\n(.*?)```", closing.split("<details>")[1], re.DOTALL)
+    assert len(solutions) >= 2
+    notebook.cells += [nbformat.v4.new_code_cell(solution) for solution in solutions]
+    nbformat.write(notebook, folder / path.name)
+
+
 @pytest.mark.slow
-def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path):
+def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path, monkeypatch):
     chosen = settings(tiny_bert, reviews_folder, tmp_path)
-    run = run_script("run_notebooks.py", **chosen)
+    (tmp_path / "notebooks").mkdir()
+    for path in NOTEBOOKS:
+        with_solutions(path, tmp_path / "notebooks")
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.paths.ROOT", tmp_path)  # where run_notebooks.py looks for them
+        run = run_script("run_notebooks.py", **chosen)
     assert run.returncode == 0, run.stderr[-3000:]
     [folder] = (tmp_path / "artifacts").glob("made-up-tiny-*")
     for path in NOTEBOOKS:
@@ -209,8 +224,11 @@ def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path
         run = run_script(script, *arguments, **chosen)
         assert run.returncode == 0, run.stderr[-3000:]
     assert "Missing" not in shown_in(executed)
+    assert "passed edits that should flip the label" in shown_in(executed)  # its card
+    assert "const reviews" in (folder / "errors.html").read_text()
     assert {path.stem for path in (folder / "figures").glob("*.png")} >= {
         "without_words", "minimal_pairs", "reliability", "small_tests", "accuracy_by",
+        "selective", "cls_states",
     }  # fmt: skip
     assert (folder / "results" / "on_others.json").exists()
     labels = json.loads((folder / "results" / "labels.json").read_text())
