@@ -51,7 +51,7 @@ def headline(found: Results) -> str:
     return (
         f"**{accuracy:.1%}** of IMDB's {own['test']['reviews']:,} test reviews labelled correctly"
         " · "
-        f"**{megabytes:.0f} MB**, {manifest['openvino']['megabytes']:.0f} MB in int8 · "
+        f"**{megabytes:.0f} MB** in fp16, {manifest['openvino']['megabytes']:.0f} MB in int8 · "
         f"**{speed:.0f} reviews/s** on two CPU cores ({models['runtime']})"
     )
 
