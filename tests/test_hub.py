@@ -262,7 +262,7 @@ def test_auto_without_the_hub_takes_the_embedded_defaults(what, repositories, tm
     reason = UNAVAILABLE[what]
     assert re.search(rf"SOURCE=auto takes 'embedded': .*stanfordnlp/imdb \({reason}", done.output)
     assert re.search(rf"BACKBONE=auto takes 'minilm': .*uncased \({reason}", done.output)
-    assert done.facts["seconds"] < 5
+    assert done.facts["seconds"] < 15  # it asks for four, and does not wait for more
 
 
 @pytest.fixture(scope="module", params=[404, 429, 500])
