@@ -26,8 +26,9 @@ from utils.text import is_unicode
 BLOCK = 1024  # rows held in memory at a time
 BLOCK_BYTES = 2**25  # of their lines, where these are long
 LONGEST_LINE = 2**26  # bytes; of a CSV, of a row
-MOST_VALUES = 2**24  # of a JSON line or array, or of a column's lists in a parquet row group
+MOST_VALUES = 2**24  # of a JSON line or array, and rows of parquet
 MOST_OBJECTS = 2**19  # in a JSON line or array
+MOST_LISTED = 2**22  # of the lists of a parquet row group, each of which may become a dict
 MOST_PACKED = 100  # times that a column of parquet may be packed: texts are some five times
 MOST_SHARED = 2**30  # bytes of texts that stand in many rows
 MOST_REPEATED = 1000  # times a file's size, once each row has its own
@@ -411,10 +412,12 @@ def _read_parquet(path: Path) -> Iterator[Block]:
                     )
                 for part in _parts(batch, path.name):
                     done += part.num_rows
-                    yield Block(part.to_pylist(), share=done / total, schema=schema)
+                    with memory_limit(MOST_MEMORY):
+                        rows = part.to_pylist()
+                    yield Block(rows, share=done / total, schema=schema)
             if not total:
                 yield Block(schema=schema)
-    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError, MemoryError) as error:
         raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
 
 
@@ -453,7 +456,7 @@ def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
             raise InputError(f"{name}: the column {column.name} is a {column.type}: save it as "
                              "text, or as a list.")  # fmt: skip
     for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
+        group, listed = metadata.row_group(number), 0
         for place in range(group.num_columns):
             column = group.column(place)
             size, packed = column.total_uncompressed_size, column.total_compressed_size
@@ -462,7 +465,8 @@ def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
             if size > LONGEST_LINE and size > MOST_PACKED * packed:
                 raise InputError(f"{name}: the column {column.path_in_schema} unpacks to {size:,} "
                                  "bytes, a hundred times its size: save it anew.")  # fmt: skip
-            if column.num_values - group.num_rows > MOST_VALUES:
+            listed += max(0, column.num_values - group.num_rows)
+            if listed > MOST_LISTED:
                 raise InputError(f"{name} has lists of {column.num_values:,} values in the column "
                                  f"{column.path_in_schema}: leave it out, or write smaller row "
                                  "groups.")  # fmt: skip

@@ -713,7 +713,7 @@ def test_lists_of_all_kinds_come_through(tmp_path, kind):
 
 
 def test_a_few_bytes_cannot_describe_endless_lists(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.tables.MOST_VALUES", 10**6)
+    monkeypatch.setattr("utils.tables.MOST_LISTED", 10**6)
     pq.write_table(
         pa.table({"text": ["fine"], "more": [[0] * (10**6 + 2)]}), tmp_path / "in.parquet"
     )
@@ -1158,3 +1158,12 @@ def test_rows_of_json_on_standard_input_are_no_reviews(exported):
     run = run_script("model-inference.py", "--model", exported, stdin=lines)
     assert run.returncode == 1
     assert "standard input begins as a table does" in run.stderr
+
+
+def test_lists_of_many_values_in_several_columns_are_refused(classifier, tmp_path):
+    """A few bytes of which each value becomes a dict."""
+    values = pa.array([[{"a": True}] * 2**20], pa.list_(pa.struct({"a": pa.bool_()})))
+    columns = {"text": ["great"], **dict.fromkeys("abcdef", values)}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet", compression="zstd")
+    with pytest.raises(InputError, match="write smaller row groups"):
+        label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")

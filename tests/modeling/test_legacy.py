@@ -1074,3 +1074,17 @@ def test_another_pooling_that_the_file_names_is_refused(original, tmp_path):
     torch.save({"model": original.state_dict(), **beside}, tmp_path / "model.bin")
     with pytest.raises(InputError, match="pools by 'mean'"):
         legacy_model(read_legacy(tmp_path / "model.bin"), heads=4)
+
+
+def test_a_long_name_in_many_places_is_not_copied(original, tmp_path):
+    key, tensor = "a" * 100_000, torch.zeros(1)
+    more = [{key: tensor} for _ in range(1000)]
+    torch.save({"model": original.state_dict(), "more": dict(enumerate(more))}, tmp_path / "m.bin")
+    with pytest.raises(InputError):
+        read_legacy(tmp_path / "m.bin")
+    name = "temperature" + "." * 100_000 + "temperature"
+    torch.save({"model": original.state_dict(), "more": [{name: 2.0} for _ in range(2000)]},
+               tmp_path / "n.bin")  # fmt: skip
+    started = time.perf_counter()
+    read_legacy(tmp_path / "n.bin")
+    assert time.perf_counter() - started < 5

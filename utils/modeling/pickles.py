@@ -452,6 +452,7 @@ def _groups(value, name: str, budget: Budget):
         tensors = {}
         for key, child in value.items():
             if isinstance(child, Record):
+                budget.spend(str(key))
                 tensors[str(key)] = child
             elif _is_tensor_of_another_kind(child):
                 raise InputError(f"{name}{key} is a {type(child).__name__}, which is not read.")
@@ -543,11 +544,12 @@ def configuration_of(loaded) -> dict:
         found["names"] += class_names(said, names)
         # What the labels, or their probabilities, may depend on, if it is more than 1.
         beside = [name for name, value in said.items()
-                  if isinstance(name, str) and CALIBRATION.search(name[-LONGEST_NAME:])
+                  if isinstance(name, str) and len(name) <= LONGEST_NAME
+                  and CALIBRATION.search(name)
                   and not _is_one_of(value, (None, 1, ""))
                   and "patience" not in said]  # of a learning rate's schedule  # fmt: skip
         if beside:
-            found["left_out"] = found.get("left_out", []) + beside
+            found.setdefault("left_out", {}).update(dict.fromkeys(beside))  # once each
         pooling = [said[name] for name in POOLING if type(said.get(name)) is str]
         if pooling and not re.search("cls|first", pooling[0][:LONGEST_NAME].lower()):
             raise InputError(f"The file says that it pools by {_short(pooling[0])}: a head on "
