@@ -430,9 +430,9 @@ class Budget:
         self.seen.add(id(value))
         return not known
 
-    def spend(self, name: str = "") -> None:
+    def spend(self, name: str = "", count: int = 1) -> None:
         """Raise ValueError once there were too many."""
-        self.left -= 1
+        self.left -= count
         self.letters -= len(name)
         if min(self.left, self.letters) < 0:
             raise ValueError("it nests containers without end")
@@ -593,8 +593,7 @@ def class_names(said: dict, budget: "Budget") -> list[list[str]]:
         known = key.lower() if isinstance(key, str) and len(key) <= LONGEST_NAME else None
         if known not in NAMES and not (known and _is_pair(known, names)):
             continue
-        for _ in range(len(names) if isinstance(names, dict) else 1):
-            budget.spend()
+        budget.spend(count=len(names) if isinstance(names, dict) else 1)
         if isinstance(names, Stub):  # numpy's array, say, whose values are not read
             found.append([f"in a {type(names).__name__}, which is not read"])
         elif isinstance(names, list | tuple):

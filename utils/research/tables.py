@@ -286,7 +286,7 @@ def said_unlabelled(pretrained: dict) -> str:
     held_out = all_of_them - sum(dropped.values()) - pretrained["reviews"]
     left_out = ", ".join(f"{count:,} {which}" for which, count in dropped.items())
     return (
-        f"{found['without_label']:,} are published without a label. {found['beyond_the_budget']:,} "
+        f"{found['without_label']:,} are published unlabelled. {found['beyond_the_budget']:,} "
         f"come from the training split, beyond the {pretrained['labels']:,} labelled reviews, and "
         f"their labels are ignored. Removed: {left_out}. The last {held_out:,} are held out to "
         f"compare students. This leaves {pretrained['reviews']:,}."
