@@ -14,7 +14,7 @@ import os
 import sys
 
 from utils import InputError
-from utils.research.experiments import BASELINE, EXPERIMENTS, FOLDS, TAPT
+from utils.research.experiments import BASELINE, CASCADE, EXPERIMENTS, FOLDS, TAPT
 from utils.settings import set_up
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("experiments", choices=[BASELINE, TAPT, *EXPERIMENTS], nargs="+")
+    parser.add_argument("experiments", choices=[BASELINE, TAPT, CASCADE, *EXPERIMENTS], nargs="+")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--folds",
@@ -45,18 +45,13 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = arguments.folds or arguments.score or arguments.label is not None
     linear = {name for name, experiment in EXPERIMENTS.items() if experiment.linear}
-    if chosen and (alone := {BASELINE, TAPT, *linear} & set(arguments.experiments)):
+    if chosen and (alone := {BASELINE, TAPT, CASCADE, *linear} & set(arguments.experiments)):
         parser.error(f"{' and '.join(sorted(alone))} take none of these options")
     # Imported here, so that --help and a wrong argument answer at once.
     from utils.data.reviews import load_reviews
-    from utils.research.plan import (
-        Baseline,
-        Labelling,
-        LinearStudent,
-        Pretraining,
-        Training,
-        plan,
-    )
+    from utils.research.cascade import Cascade
+    from utils.research.linear_student import LinearStudent
+    from utils.research.plan import Baseline, Labelling, Pretraining, Training, plan
     from utils.research.runs import Research
 
     def tasks_of(name: str) -> list:
@@ -64,6 +59,8 @@ def main() -> None:
             return [Baseline(research)]
         if name == TAPT:
             return [Pretraining(research)]
+        if name == CASCADE:
+            return [Cascade(research)]
         experiment = EXPERIMENTS[name]
         if experiment.linear:
             return [LinearStudent(research, experiment)]

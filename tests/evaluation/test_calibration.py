@@ -65,6 +65,13 @@ def test_a_certain_answer_stays_finite():
     assert 0.99 < found[1] < 1
 
 
+def test_the_interval_is_of_the_temperature_that_the_error_is_of():
+    labels, probabilities = overconfident(2.0, reviews=4000)
+    before = calibration_error(labels, probabilities)["interval"]
+    after = calibration_error(labels, probabilities, 2.0)["interval"]
+    assert after[1] < before[0]
+
+
 def test_the_calibration_error_is_the_mean_gap_of_the_bins():
     labels = np.array([1, 1, 1, 0, 0, 0, 1, 1])
     probabilities = np.array([0.91, 0.91, 0.91, 0.91, 0.09, 0.09, 0.61, 0.61])

@@ -32,14 +32,8 @@ from utils.research.distillation import (
     with_soft_labels,
 )
 from utils.research.experiments import EXPERIMENTS, Experiment, Teacher
-from utils.research.plan import (
-    Labelling,
-    LinearStudent,
-    Pretraining,
-    Training,
-    evaluate_baseline,
-    plan,
-)
+from utils.research.linear_student import LinearStudent
+from utils.research.plan import Labelling, Pretraining, Training, evaluate_baseline, plan
 from utils.research.pretraining import MaskedLanguageModel, pretrain
 from utils.research.runs import Research
 from utils.research.tables import Results

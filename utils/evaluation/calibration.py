@@ -64,16 +64,17 @@ def calibration_error(
     labels: np.ndarray,
     probabilities: np.ndarray,
     temperature: float = 1.0,
-    refitted: Sequence[float] = (1.0,),
+    refitted: Sequence[float] | None = None,
 ) -> dict:
     """The expected calibration error over those bins (Guo et al., 2017), and what chance gives.
 
-    The interval is of drawing the reviews anew and, where the `temperature` was fitted, of fitting
-    it anew, too: `refitted` are temperatures of other draws of the reviews it was fitted on. Even
+    The interval is of drawing the reviews anew and, with `refitted`, of fitting the `temperature`
+    anew, too: they are temperatures of other draws of the reviews that it was fitted on. Even
     honest probabilities have an error above zero, the more so the fewer reviews there are:
     `by_chance` is the 95% range where answers are right exactly as often as they promise. Drawing
     anew adds as much again, so the interval of an error that is hardly above that lies too high.
     """
+    refitted = [temperature] if refitted is None else refitted
     random, total = np.random.default_rng(0), len(labels)
     sure, right = confidence_and_right(labels, with_temperature(probabilities, temperature))
     by_chance = [_error(sure, random.random(total) < sure) for _ in range(RESAMPLES)]

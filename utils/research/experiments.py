@@ -9,6 +9,7 @@ from utils.training.recipe import Recipe
 
 BASELINE = "tfidf"  # for the learning curve
 TAPT = "tapt_mlm"  # task-adaptive pretraining, on which experiments build
+CASCADE = "cascade"  # of the linear student and the released model
 TAPT_SEED = 42  # one for all seeds of fine-tuning
 FOLDS = 2  # of the label budget: trained on one, validated on the other
 SEEDS = (42, 43, 44)

@@ -2,29 +2,26 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
 from utils import InputError
 from utils.data.reviews import Reviews
 from utils.data.splits import DRAW_SEED
-from utils.evaluation.calibration import calibrate, calibration_error, fit_temperature
+from utils.evaluation.calibration import calibrate
 from utils.evaluation.metrics import accuracy, report
-from utils.evaluation.minimal_pairs import load_pairs, passed_by_kind, score_pairs
 from utils.evaluation.predictions import evaluate, predict_test, rounded
 from utils.export.parity import measure
 from utils.files import sha256, write_json
-from utils.formatting import said
 from utils.hardware import versions
 from utils.inference.classifier import Classifier
 from utils.modeling.backbones import build_model, load_backbone
-from utils.modeling.baseline import choose_baseline, fit_linear_student
+from utils.modeling.baseline import choose_baseline
 from utils.research.distillation import (
     SoftLabels,
     agreement_with_teachers,
@@ -48,8 +45,18 @@ from utils.training.fine_tune import fine_tune, load_trained, trained_folder
 from utils.training.fingerprint import fingerprint
 from utils.training.trainer import make_trainer
 
-LINEAR_C = (1, 3, 10)  # of the linear student, chosen by agreement with its teachers
-LINEAR_FEATURES = 300_000
+
+class Task(Protocol):
+    """One thing to do, which writes a file of results."""
+
+    def needs(self) -> Iterator["Task"]:
+        """What is to be done before it."""
+
+    def is_done(self) -> bool:
+        """Whether nothing of it is left to do."""
+
+    def run(self) -> Path:
+        """Do it, or what is left of it; returns the result's file."""
 
 
 @dataclass(frozen=True)
@@ -307,80 +314,6 @@ class Training:
             "split_sha256": reviews.split_sha256,
             **{name: copy for name, copy in copies.items() if isinstance(copy, dict)},
         }
-
-
-@dataclass(frozen=True)
-class LinearStudent:
-    """TF-IDF with logistic regression on teachers' soft labels, scored on the test."""
-
-    research: Research
-    experiment: Experiment
-
-    def __str__(self) -> str:
-        return f"{self.experiment.name}, seed {self.research.settings.seed}"
-
-    def needs(self) -> Iterator["Task"]:
-        """The labels that it learns."""
-        for teacher in self.experiment.teachers:
-            at = self.research.of(teacher.seed, teacher.backbone)
-            yield Labelling(at, EXPERIMENTS[teacher.experiment], None)
-
-    def is_done(self) -> bool:
-        """It takes minutes, and nothing builds on it: asked for, it is made anew."""
-        return False
-
-    def run(self) -> Path:
-        """Choose `C` by agreement with the teachers, score once, and return the result's file."""
-        research, teachers = self.research, self.research.teachers(self.experiment)
-        texts, _ = research.unlabelled
-        learnt = research.learnt(self.experiment)
-        agreements, students, started = {}, {}, time.perf_counter()
-        for c in LINEAR_C:
-            students[c] = fit_linear_student(learnt.train, LINEAR_FEATURES, c)
-            agreements[c] = agreement_with_teachers(_predict(students[c]), texts, teachers)
-            print(f"C={c}: {said(agreements[c])} of the teachers' labels", flush=True)
-        minutes = (time.perf_counter() - started) / 60
-        chosen = max(agreements, key=lambda c: agreements[c]["share"])
-        predict, reviews = _predict(students[chosen]), research.reviews
-        known, labels = (part["label"].to_numpy() for part in (reviews.validation, reviews.test))
-        started = time.perf_counter()
-        test = np.array(rounded(predict(reviews.test["text"].tolist())))
-        predicting = (time.perf_counter() - started) / 60
-        validation = np.array(rounded(predict(reviews.validation["text"].tolist())))
-        temperature = fit_temperature(known, validation)
-        pairs = passed_by_kind(score_pairs(load_pairs(), predict))
-        result = {
-            **research.about(self.experiment.name),
-            **self.experiment.origin(),
-            **reviews.provenance,
-            "training_sha256": learnt.training_sha256,
-            "softly_labelled_reviews": learnt.softly_labelled,
-            "validation_reviews": len(known),
-            "C": chosen,
-            "features": LINEAR_FEATURES,
-            "agreement_by_C": {str(c): found["share"] for c, found in agreements.items()},
-            "agreement": agreements[chosen],
-            "validation_as_served": {
-                "accuracy": accuracy(known, validation), "probabilities": validation.tolist()
-            },
-            "minutes": round(minutes, 2),
-            "predicting_minutes": round(predicting, 2),
-            "test": report(labels, test),
-            "calibration": {"temperature": temperature, "calibration_error": {
-                "before": calibration_error(labels, test),
-                "after": calibration_error(labels, test, temperature),
-            }},
-            "minimal_pairs": pairs,
-            "versions": versions(),
-        }  # fmt: skip
-        return write_json(research.path(self.experiment.name), result)
-
-
-def _predict(model: Pipeline) -> Callable[[list[str]], np.ndarray]:
-    return lambda texts: model.predict_proba(texts)[:, 1]
-
-
-Task = Pretraining | Baseline | Labelling | Training | LinearStudent
 
 
 def plan(task: Task) -> list[Task]:
