@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import load_script, make_reviews, run_script
+from nbclient import NotebookClient
 
 from utils import InputError
 from utils.evaluation.figures import coloured_words
-from utils.paths import ROOT
+from utils.paths import BENCHMARK, RELEASED, ROOT
 from utils.results import Run
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -233,6 +235,46 @@ def test_every_notebook_runs_on_a_tiny_model(tiny_bert, reviews_folder, tmp_path
     assert (folder / "results" / "on_others.json").exists()
     labels = json.loads((folder / "results" / "labels.json").read_text())
     assert labels["out_of_fold_accuracy"]["reviews"] == 100
+
+
+COLABS_FILES = """
+from pathlib import Path
+def upload(): return {"repository.zip": b""}
+def download(name): Path("downloaded").write_text(name)
+"""
+
+
+@pytest.mark.slow
+def test_every_notebook_runs_alone_as_in_colab(tiny_bert, reviews_folder, tmp_path):
+    """Each is opened in a folder that has no repository; pip is asked for what is missing."""
+    package = tmp_path / "google" / "colab"
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "files.py").write_text(COLABS_FILES)
+    startup.mkdir(parents=True)
+    (startup / "colab.py").write_text("import google.colab")  # before the first cell
+    content = tmp_path / "content"
+    content.mkdir()
+    with zipfile.ZipFile(content / "repository.zip", "w") as archive:
+        folders = (ROOT / "utils", ROOT / "docs", RELEASED, BENCHMARK)
+        files = [path for folder in folders for path in folder.rglob("*") if path.suffix != ".pyc"]
+        for path in (*files, *ROOT.glob("*.txt"), ROOT / "pyproject.toml"):
+            archive.write(path, f"project-main/{path.relative_to(ROOT)}")
+    chosen = settings(tiny_bert, reviews_folder, tmp_path)
+    variables = {name.upper(): str(value) for name, value in chosen.items()}
+    variables |= {"IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(tmp_path)}
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path, as_version=4)
+        if path.stem[:3] not in ("01_", "02_", "03_", "04_", "05_"):  # 06, say, needs a service
+            (last,) = (n for n, cell in enumerate(notebook.cells) if BOOTSTRAP in cell.source)
+            notebook.cells = notebook.cells[: last + 1]
+        client = NotebookClient(notebook, resources={"metadata": {"path": content}})
+        client.execute(env=os.environ | variables)
+        assert "SOURCE=made-up" in json.dumps(notebook)
+    zipped = Path((content / "downloaded").read_text())
+    assert zipfile.is_zipfile(zipped)
+    assert (content / "project" / "project-main" / "utils").is_dir()
 
 
 def shown_in(notebook: Path) -> str:

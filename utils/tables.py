@@ -589,7 +589,9 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
             rows = [_readable(row) for row in block.rows]
             if writer is None:
                 rows = [dict.fromkeys(_columns(block)) | row for row in rows]
-                writer = pq.ParquetWriter(path, _schema(block, rows))
+                schema = _schema(block, rows)
+                _require_readable(schema)
+                writer = pq.ParquetWriter(path, schema)
             if unknown := {name for row in rows for name in row} - set(writer.schema.names):
                 raise InputError(f"A parquet file cannot add columns later: {sorted(unknown)}.")
             table = pa.Table.from_pylist(rows, writer.schema)
@@ -607,6 +609,16 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
     finally:
         if writer is not None:
             writer.close()
+
+
+def _require_readable(schema: pa.Schema) -> None:
+    """Raises ArrowInvalid where pyarrow would write what it refuses to read, as deep nesting."""
+    empty = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), empty)
+    try:
+        pq.read_schema(pa.BufferReader(empty.getvalue()))
+    except OSError as error:
+        raise pa.ArrowInvalid(str(error)) from error
 
 
 def _lost(given: list, found: list) -> str | None:
