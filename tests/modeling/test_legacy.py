@@ -8,6 +8,7 @@ import tarfile
 import time
 import tracemalloc
 import zipfile
+from collections import defaultdict, deque, namedtuple
 from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
@@ -555,7 +556,59 @@ def test_class_names_are_found_wherever_the_file_has_them(original, tmp_path, wh
     assert not any("no names of theirs were found" in note for note in notes)
 
 
+class AttributeDict(dict):
+    """As many configurations are."""
+
+
+Tuple = namedtuple("Tuple", "id2label n_heads")
+
+
+class Slotted:
+    __slots__ = ("__dict__", "id2label")
+
+    def __init__(self):
+        self.id2label, self.n_heads = SAID["id2label"], 4
+
+
+@pytest.mark.parametrize("config", [
+    AttributeDict(SAID),
+    defaultdict(dict, model=SAID),
+    deque([SAID]),
+    Tuple(SAID["id2label"], 4),
+    Slotted(),
+], ids=lambda config: type(config).__name__)  # fmt: skip
+def test_class_names_are_found_in_an_object_of_any_kind(original, tmp_path, config):
+    path = saved({"state_dict": original.state_dict(), "config": config}, tmp_path / "m.pt")
+    model, _ = legacy_model(read_legacy(path), heads=4)
+    with torch.no_grad():
+        assert torch.allclose(logits(model), original(IDS).flip(1), rtol=0, atol=1e-5)
+
+
+def test_a_name_that_holds_many_tensors_is_not_copied_for_each(original, tmp_path):
+    many = dict.fromkeys(map(str, range(9000)), torch.zeros(()))
+    saved({**original.state_dict(), "x" * 900_000: many}, tmp_path / "m.pt")
+    tracemalloc.start()
+    legacy_model(read_legacy(tmp_path / "m.pt"), heads=4)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 200e6
+
+
+def test_what_many_objects_are_called_with_is_not_copied(tmp_path):
+    arguments = b"(" + b"K\0" * 100_000 + b"tq\1"
+    code = b"\x80\x02(" + arguments + b"0ccopyreg\nx\nh\1R" * 20_000 + b"0t."
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", code)
+    started = time.perf_counter()
+    with pytest.raises(InputError):
+        read_legacy(tmp_path / "m.pt")
+    assert time.perf_counter() - started < 10
+
+
 def test_class_names_that_are_not_read_have_to_be_said(original, tmp_path):
+    value = {"state_dict": original.state_dict(), "classes": "positive, negative"}
+    with pytest.raises(InputError, match="in a text, which is not read"):
+        legacy_model(read_legacy(saved(value, tmp_path / "m.pt")), heads=4)
     value = {"state_dict": original.state_dict(), "classes": np.array(["pos", "neg"])}
     path = saved(value, tmp_path / "m.pt")
     with pytest.raises(InputError, match="which is not read: say the names of class 0"):

@@ -83,6 +83,9 @@ def legacy_model(
     tensors = {name.replace("_orig_mod.", ""): tensor for name, tensor in legacy.tensors.items()}
     modules = {f"{name}.".replace("_orig_mod.", "")[:-1]: kind
                for name, kind in legacy.modules.items()}  # fmt: skip
+    if len(tensors) < len(legacy.tensors):
+        raise InputError("The file has a compiled model and the same not compiled: which one is "
+                         "meant? Save its state dict alone.")  # fmt: skip
     prefix = _prefix(tensors)
     inside = (f"{prefix}embeddings.", f"{prefix}transformer.")
     encoder = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(inside)}

@@ -119,19 +119,21 @@ class Group:
 
 
 class Stub:
-    """Stands in for whatever a file names: keeps its state, does nothing."""
+    """Stands in for whatever a file names: keeps what the file says of it, does nothing."""
 
-    def __init__(self, *args, **kwargs):
-        self.state = {}
-
-    def __call__(self, *args, **kwargs):
-        return Stub()
+    def __init__(self):
+        self.state, self.slots = {}, {}  # its attributes
+        self.entries = {}  # as of a dict
+        self.parts = ()  # as of a list, or what it was called with
 
     def append(self, item):
-        """A list's part of the pickle protocol, ignored."""
+        """A list's part of the pickle protocol."""
+        if type(self.parts) is tuple:
+            self.parts = []
+        self.parts.append(item)
 
     def add(self, item):
-        """A set's."""
+        """A set's, ignored."""
 
 
 class InertUnpickler(pickle._Unpickler):
@@ -155,6 +157,8 @@ class InertUnpickler(pickle._Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return _new_dict
         if (module, name) not in self.known:
+            if len(self.known) == MOST_NAMES:
+                raise ValueError("it names too many classes")
             short = str(name).rpartition(".")[2]
             self.known[module, name] = type(short, (Stub,), {"__module__": str(module)})
         return self.known[module, name]
@@ -172,14 +176,17 @@ class InertUnpickler(pickle._Unpickler):
         if type(args) is not tuple:
             raise ValueError(f"it calls something with a {type(args).__name__}")
         ours = func is _new_dict or func in REBUILD.values()
-        if not ours and not isinstance(func, Stub) and not _is_stub(func):
-            raise ValueError(f"it calls a {type(func).__name__}")
-        self.stack[-1] = func(*args)
+        if ours:
+            self.stack[-1] = func(*args)
+        elif isinstance(func, Stub):
+            self.stack[-1] = Stub()
+        else:
+            self.stack[-1] = _called(func, args)
 
     def load_newobj(self):
         """A new Stub; what other classes would be, a file cannot name."""
-        _, cls = self.stack.pop(), self.stack.pop()
-        self.append(cls() if cls is _new_dict or _is_stub(cls) else _refuse(cls))
+        args, cls = self.stack.pop(), self.stack.pop()
+        self.append(cls() if cls is _new_dict else _called(cls, args))
 
     def load_newobj_ex(self):
         """The same, with arguments by name."""
@@ -190,10 +197,13 @@ class InertUnpickler(pickle._Unpickler):
         """State is kept by Stubs alone: a tensor's could claim more than the file holds."""
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, Stub):
+            slots = None
             if isinstance(state, tuple) and len(state) == 2:  # of a class with slots
-                # Not copied: a file may set the same large state many times.
-                state = state[0] or state[1]
-            target.state = state if isinstance(state, dict) else {}
+                state, slots = state
+            # Not copied: a file may set the same large state many times.
+            target.state, target.slots = (
+                part if isinstance(part, dict) else {} for part in (state, slots)
+            )
         elif type(target) is not dict:
             raise ValueError(f"it sets the state of a {type(target).__name__}")
 
@@ -225,7 +235,9 @@ class InertUnpickler(pickle._Unpickler):
                 raise ValueError(f"a dictionary has a {type(key).__name__} as key")
             if type(target) is dict:
                 target[key] = value
-            elif not isinstance(target, Stub):
+            elif isinstance(target, Stub):
+                target.entries[key] = value
+            else:
                 raise ValueError(f"it sets an item of a {type(target).__name__}")
 
     dispatch[pickle.REDUCE[0]] = load_reduce
@@ -242,8 +254,13 @@ def _is_stub(value) -> bool:
     return isinstance(value, type) and issubclass(value, Stub)
 
 
-def _refuse(value):
-    raise ValueError(f"it makes a {type(value).__name__}")
+def _called(cls, args) -> Stub:
+    """A Stub of that class, with what it was called with; by reference: many may be called so."""
+    if not _is_stub(cls):
+        raise ValueError(f"it makes a {type(cls).__name__}")
+    made = cls()
+    made.parts = args if type(args) is tuple else ()
+    return made
 
 
 def _new_dict() -> dict:
@@ -350,8 +367,8 @@ def _read(archive: zipfile.ZipFile, name: str, size: int) -> list[Group]:
     configuration = configuration_of(loaded)
     models = [group for group in groups if any(key.endswith(WORDS) for key in group.tensors)]
     if models:  # an optimiser's tensors, twice the size of the weights, stay there
-        rest = [f"{group.name}{key}" for group in groups if group not in models
-                for key in group.tensors]  # fmt: skip
+        rest = [name for group in groups if group not in models
+                for name in ([group.name] if group.name else group.tensors)]  # fmt: skip
         rest += configuration.get("left_out", [])
         configuration["left_out"] = sorted({name.split(".")[0] for name in rest})
         groups = models
@@ -568,19 +585,22 @@ def configuration_of(loaded) -> dict:
 
 
 def _facts(value, budget: Budget):
-    """Each dict and each state in what was unpickled."""
+    """Each dict in what was unpickled, and what is like one in a Stub."""
     budget.spend()
     if not budget.is_new(value):
         return
-    if isinstance(value, list | tuple):
-        said, children = {}, value
+    if isinstance(value, dict):
+        if value:
+            yield value
+        children = value.values()
+    elif isinstance(value, Stub):
+        children = (value.state, value.slots, value.entries, value.parts)
+        if value.parts and budget.is_new(value.parts):
+            # The names of a namedtuple's fields are not in the file.
+            yield {f"part {number}": part for number, part in enumerate(value.parts)}
+            children = (*children[:3], *value.parts)
     else:
-        said = value if isinstance(value, dict) else _state(value)
-        if said is not value and not budget.is_new(said):  # the state of other objects, too
-            return
-        children = said.values()
-    if said:
-        yield said
+        children = value
     for child in children:
         if isinstance(child, dict | Stub | list | tuple):
             yield from _facts(child, budget)
@@ -596,6 +616,9 @@ def class_names(said: dict, budget: "Budget") -> list[list[str]]:
         budget.spend(count=len(names) if isinstance(names, dict) else 1)
         if isinstance(names, Stub):  # numpy's array, say, whose values are not read
             found.append([f"in a {type(names).__name__}, which is not read"])
+        elif isinstance(names, str):
+            if CLASSES & set(re.findall(r"\w+", names[:LONGEST_NAME].lower())):
+                found.append(["in a text, which is not read"])
         elif isinstance(names, list | tuple):
             kinds = {type(name) for name in names[: MOST_CLASSES + 1]}
             if (len(names) in range(2, MOST_CLASSES + 1) and kinds == {str}
