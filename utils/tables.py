@@ -241,9 +241,10 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
 
         plain = set(fields) == {len(columns)}  # so far each line is a row, without any quotes
         fields.clear()
+        missing = 0  # cells, all in all
 
         def rows():
-            nonlocal read, plain
+            nonlocal read, plain, missing
             try:
                 for row in reader:
                     read = 0
@@ -251,6 +252,10 @@ def _read_csv(path: Path, separator: str) -> Iterator[Block]:
                     several, plain = alike and len(fields) > 1, plain and alike
                     fields.clear()
                     wrong = None in row or None in row.values()
+                    missing += list(row.values()).count(None) if wrong else 0
+                    if missing > MOST_CELLS + 10 * file.tell():  # each of them is written
+                        raise InputError(f"{path.name} has many rows of fewer cells than the "
+                                         f"header's {len(columns):,}: is it right?")  # fmt: skip
                     if surplus := row.pop(None, None):  # it stays in the last column
                         row[columns[-1]] = separator.join([row[columns[-1]], *surplus])
                     problem = f"not the header's {len(columns)} fields" if wrong else None
@@ -382,6 +387,10 @@ def _blocks(
     yield block
 
 
+# What pyarrow raises where a file is damaged, or is more than is held.
+UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
+
+
 def _read_parquet(path: Path) -> Iterator[Block]:
     try:
         schema = pq.read_schema(path)
@@ -390,7 +399,7 @@ def _read_parquet(path: Path) -> Iterator[Block]:
                              "at most: leave some out.")  # fmt: skip
         if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
             raise InputError(f"{path.name} has two columns named {twice[0]!r}: rename one.")
-        for column in schema:
+        for column in _with_inner(schema):
             if pa.types.is_time64(column.type) and column.type.unit == "ns":
                 raise InputError(f"{path.name}: the times in the column {column.name} have "
                                  "nanoseconds: they would be lost.")  # fmt: skip
@@ -417,7 +426,9 @@ def _read_parquet(path: Path) -> Iterator[Block]:
                     yield Block(rows, share=done / total, schema=schema)
             if not total:
                 yield Block(schema=schema)
-    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError, MemoryError) as error:
+    except InputError:
+        raise
+    except UNREADABLE as error:
         raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
 
 
@@ -451,6 +462,10 @@ def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
     if metadata.num_rows > max(MOST_VALUES, MOST_PACKED * path.stat().st_size):
         raise InputError(f"{name} has {metadata.num_rows:,} rows, a hundred times its bytes: save "
                          "it anew, without those that are empty.")  # fmt: skip
+    # Of a damaged footer, reading the columns' sizes ends the process, where reading rows raises.
+    with pq.ParquetFile(path) as file, memory_limit(MOST_MEMORY):
+        for number in range(metadata.num_row_groups):
+            next(file.iter_batches(1, row_groups=[number]), None)
     for column in _with_inner(metadata.schema.to_arrow_schema()):
         if isinstance(column.type, pa.JsonType) or "list_view" in str(column.type):
             raise InputError(f"{name}: the column {column.name} is a {column.type}: save it as "
@@ -465,19 +480,27 @@ def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
             if size > LONGEST_LINE and size > MOST_PACKED * packed:
                 raise InputError(f"{name}: the column {column.path_in_schema} unpacks to {size:,} "
                                  "bytes, a hundred times its size: save it anew.")  # fmt: skip
-            listed += max(0, column.num_values - group.num_rows)
+            listed += max(0, column.num_values - group.num_rows) * _depth(column)
             if listed > MOST_LISTED:
                 raise InputError(f"{name} has lists of {column.num_values:,} values in the column "
                                  f"{column.path_in_schema}: leave it out, or write smaller row "
                                  "groups.")  # fmt: skip
 
 
+def _depth(column: pq.ColumnChunkMetaData) -> int:
+    """Of how many dicts and lists each of its values may become one, beside the value itself."""
+    return max(1, column.path_in_schema.count(".") - 1)  # a list's path has two dots
+
+
 def _rows_at_once(metadata: pq.FileMetaData) -> int:
-    """Rows of a batch that come to BLOCK_BYTES at most, as the file's groups are in the mean."""
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    sizes = [group.total_byte_size / max(1, group.num_rows) for group in groups]
-    cells = MOST_CELLS // max(1, metadata.num_columns)
-    return max(1, min(BLOCK, cells, int(BLOCK_BYTES / max([1, *sizes]))))
+    """Rows of a batch of BLOCK_BYTES and MOST_CELLS at most, as the groups are in the mean."""
+    most = BLOCK
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        columns = map(group.column, range(group.num_columns))
+        cells = sum(max(column.num_values, group.num_rows) * _depth(column) for column in columns)
+        for size, limit in ((group.total_byte_size, BLOCK_BYTES), (cells, MOST_CELLS)):
+            most = min(most, int(limit * max(1, group.num_rows) / max(1, size)))
+    return max(1, most)
 
 
 def _parts(batch: pa.RecordBatch, name: str) -> Iterator[pa.RecordBatch]:
@@ -586,18 +609,21 @@ def _write_parquet(path: Path) -> Iterator[Callable[[Block], None]]:
     def write(block: Block) -> None:
         nonlocal writer
         try:
-            rows = [_readable(row) for row in block.rows]
-            if writer is None:
-                rows = [dict.fromkeys(_columns(block)) | row for row in rows]
-                schema = _schema(block, rows)
-                _require_readable(schema)
-                writer = pq.ParquetWriter(path, schema)
-            if unknown := {name for row in rows for name in row} - set(writer.schema.names):
-                raise InputError(f"A parquet file cannot add columns later: {sorted(unknown)}.")
-            table = pa.Table.from_pylist(rows, writer.schema)
-            if block.schema is None and (lost := _lost(rows, table.to_pylist())):
-                raise pa.ArrowInvalid(f"{lost} would be lost")
-            writer.write_table(table)
+            with memory_limit(MOST_MEMORY):
+                rows = [_readable(row) for row in block.rows]
+                if writer is None:
+                    rows = [dict.fromkeys(_columns(block)) | row for row in rows]
+                    schema = _schema(block, rows)
+                    _require_readable(schema)
+                    writer = pq.ParquetWriter(path, schema)
+                if unknown := {name for row in rows for name in row} - set(writer.schema.names):
+                    raise InputError(f"A parquet file cannot add columns later: {sorted(unknown)}.")
+                table = pa.Table.from_pylist(rows, writer.schema)
+                if block.schema is None and (lost := _lost(rows, table.to_pylist())):
+                    raise pa.ArrowInvalid(f"{lost} would be lost")
+                writer.write_table(table)
+        except MemoryError as error:
+            raise InputError("Some rows need too much memory as parquet: write .jsonl.") from error
         except (pa.ArrowException, OverflowError, UnicodeEncodeError, RecursionError,
                 NotImplementedError) as error:  # fmt: skip
             raise InputError(

@@ -1019,7 +1019,7 @@ def test_a_cell_of_many_separators_is_read_in_no_time(tmp_path):
 
 def test_many_columns_are_held_a_few_rows_at_once(tmp_path):
     header = ",".join(f"c{number}" for number in range(9000))
-    (tmp_path / "in.csv").write_text(f"{header}\n" + "a\n" * 1000)
+    (tmp_path / "in.csv").write_text(f"{header}\n" + f"a{',' * 8999}\n" * 1000)
     blocks = list(read_table(tmp_path / "in.csv"))
     assert max(len(block.rows) for block in blocks) * 9000 <= 2**20
     (tmp_path / "in.csv").write_text(",".join(f"c{number}" for number in range(10_001)) + "\n")
@@ -1169,3 +1169,69 @@ def test_lists_of_many_values_in_several_columns_are_refused(classifier, tmp_pat
     pq.write_table(pa.table(columns), tmp_path / "in.parquet", compression="zstd")
     with pytest.raises(InputError, match="write smaller row groups"):
         label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+
+
+def test_a_damaged_footer_of_parquet_fails_alone(tmp_path):
+    """Of it, pyarrow's own columns' sizes end the whole process."""
+    whole = io.BytesIO()
+    pq.write_table(pa.table({"text": ["A fine film."]}), whole)
+    kept = whole.getvalue()
+    place = kept.index(b"text", 100)  # in the footer
+    for change in range(place - 60, place + 20):
+        damaged = bytearray(kept)
+        damaged[change] ^= 1
+        (tmp_path / f"{change}.parquet").write_bytes(damaged)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom utils import InputError\n"
+        "from utils.tables import read_table\nfrom utils.data.sources import read_frame\n"
+        "for path in sorted(Path(sys.argv[1]).glob('*.parquet')):\n"
+        "    for read in (lambda: list(read_table(path)), lambda: read_frame(path)):\n"
+        "        try: read()\n"
+        "        except InputError: pass\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True)
+    assert run.returncode == 0, run.stderr
+
+
+def nested_lists(path: Path, depth: int, values: int, rows: int) -> None:
+    """Lists of dicts in dicts; a few hundred bytes say all."""
+    items, kind = pa.array([None] * values, pa.int8()), pa.int8()
+    for _ in range(depth):
+        items = pa.StructArray.from_arrays([items], ["a"])
+        kind = pa.struct({"a": kind})
+    starts = pa.array([row * values // rows for row in range(rows + 1)], pa.int32())
+    lists = pa.ListArray.from_arrays(starts, items)
+    pq.write_table(pa.table({"text": ["great film"] * rows, "lists": lists}), path)
+
+
+def test_values_in_several_dicts_each_count_as_many(classifier, tmp_path):
+    nested_lists(tmp_path / "in.parquet", depth=5, values=2**20, rows=1)
+    with pytest.raises(InputError, match="write smaller row groups"):
+        label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    nested_lists(tmp_path / "in.parquet", depth=3, values=2**20, rows=512)
+    blocks = list(read_table(tmp_path / "in.parquet"))
+    assert max(len(block.rows) for block in blocks) <= 128
+    assert sum(len(block.rows) for block in blocks) == 512
+
+
+def test_nanoseconds_within_lists_are_not_lost(classifier, tmp_path):
+    times = pa.array([[1]], pa.list_(pa.time64("ns")))
+    pq.write_table(pa.table({"text": ["great film"], "at": times}), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="nanoseconds: they would be lost"):
+        label_file(classifier, tmp_path / "in.parquet", tmp_path / "out.parquet")
+
+
+def test_short_rows_of_a_wide_header_are_not_written_out(classifier, tmp_path):
+    header = ",".join(["text", *(f"c{number}" for number in range(9999))])
+    (tmp_path / "in.csv").write_text(f"{header}\n" + "great\n" * 500)
+    with pytest.raises(InputError, match=r"fewer cells than the header's 10,000: is it right"):
+        label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv")
+
+
+def test_a_hundred_rows_without_a_label_are_named_the_others_counted(classifier, tmp_path, capsys):
+    lines = ["text", "great film", *['""'] * 1500]
+    (tmp_path / "in.csv").write_text("\n".join(lines) + "\n")
+    assert label_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv") == (1501, 1500)
+    said = capsys.readouterr().err
+    assert said.count("has no label") == 100
+    assert said.count("further rows without a label are not named") == 1

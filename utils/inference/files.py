@@ -13,6 +13,7 @@ from utils.progress import live_line
 from utils.tables import Block, read_table, separator_hint, write_table
 from utils.text import is_empty, is_unicode
 
+MOST_NAMED = 100  # rows of a file that have no label: the others are counted
 ADDED = {"predicted_label": pa.string(), "score": pa.float64(), "truncated": pa.bool_()}
 
 
@@ -64,9 +65,13 @@ def label_file(
                         bar.write(f"{source.name}: of the columns 'text' and 'review' the first is "
                                   "read (--text-column).", file=sys.stderr)  # fmt: skip
                 label(classifier, block, text_column, layout)
-                for position, problem in sorted(block.problems.items()):
+                named = sorted(block.problems.items())[: max(0, MOST_NAMED - unlabelled)]
+                for position, problem in named:
                     number = f"{source.name}, row {total + position + 1:,}"
                     bar.write(f"{number} has no label: {problem}", file=sys.stderr)
+                if unlabelled < MOST_NAMED < unlabelled + len(block.problems):
+                    bar.write(f"{source.name}: further rows without a label are not named.",
+                              file=sys.stderr)  # fmt: skip
                 write_block(block)
                 total += len(block.rows)
                 unlabelled += len(block.problems)
