@@ -476,6 +476,31 @@ def test_more_requests_than_slots_are_refused(monkeypatch, engine, exported):
             assert answer.headers.get("Retry-After") == ("1" if status == 429 else None)
 
 
+def test_one_client_leaves_slots_to_the_others(monkeypatch, engine, exported):
+    monkeypatch.setattr("utils.service.middleware.MAX_OF_CLIENT", 1)
+    client = create_app(engine, check_manifest(exported)).test_client()
+    gate = Gate(engine)
+    post = partial(client.post, "/predict", json={"inputs": "great"})
+
+    def waits(number: int) -> None:
+        end = time.monotonic() + 30
+        while len(engine._waiting) < number:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+
+    first = threading.Thread(target=post)
+    first.start()
+    waits(1)
+    assert post().status_code == 429
+    other = threading.Thread(target=post, kwargs={"environ_base": {"REMOTE_ADDR": "10.0.0.1"}})
+    other.start()
+    waits(2)
+    gate.open()
+    first.join(30)
+    other.join(30)
+    assert post().status_code == 200  # its share is free again
+
+
 def test_an_empty_text_is_named_by_its_place(shared_client):
     for route, inputs, places in (
         ("/predict", "\u200b", ["inputs.text"]),

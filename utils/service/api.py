@@ -4,7 +4,6 @@ import json
 import threading
 import time
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from utils.files import each_once
 from utils.labels import LABELS
 from utils.paths import ROOT
 from utils.service.batching import DeadlinePassed, Engine, Unavailable
+from utils.service.fairness import FairLock, Shares
 from utils.service.middleware import MAX_BODY, QuietFlask, guard, key_check
 from utils.service.schemas import (
     MAX_CHARACTERS,
@@ -39,28 +39,6 @@ KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg":
 DEADLINE_SECONDS = 10.0
 MAX_REQUESTS = 56  # at work or waiting at once: fewer than the server's threads
 MAX_EXPLANATIONS = 2  # of one client's at once
-
-
-class Turns:
-    """How many explanations each client waits for: they take seconds, and others wait, too."""
-
-    def __init__(self):
-        self._lock, self._waiting = threading.Lock(), Counter()
-
-    @contextmanager
-    def one_of(self, client: str) -> Iterator[None]:
-        """A turn of a client, by its address; 429 where it waits for MAX_EXPLANATIONS already."""
-        with self._lock:
-            if self._waiting[client] >= MAX_EXPLANATIONS:
-                raise HTTPError(429, "Wait for your other explanations first.",
-                                headers={"Retry-After": "1"})  # fmt: skip
-            self._waiting[client] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._waiting[client] -= 1
-                self._waiting += Counter()  # forgets who waits for none
 
 
 def create_app(
@@ -82,14 +60,25 @@ def create_app(
     app.json.sort_keys = False
     app.json.loads = partial(json.loads, object_pairs_hook=each_once)
     classifier, metrics = engine.classifier, engine.metrics
-    turns = Turns()
+    explanations = Shares(MAX_EXPLANATIONS)
     # Flask's own route leaves the open file to the server, until the client has read the answer.
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix[1:] in KINDS}
-    preparing = threading.Lock()
+    preparing = FairLock()
     protected = key_check(app)
     refusals = {400: "Not JSON", 413: f"A body over {MAX_BODY:,} bytes", 415: "Not sent as JSON",
                 429: "Too many requests at once", 500: "Our mistake",
                 503: "A full queue, or it starts, stops or is broken", 504: "Too late"}  # fmt: skip
+
+    @contextmanager
+    def an_explanation() -> Iterator[None]:
+        """One of a client's at once: they take seconds, and others wait, too."""
+        if not explanations.take(request.remote_addr):
+            raise HTTPError(429, "Wait for your other explanations first.",
+                            headers={"Retry-After": "1"})  # fmt: skip
+        try:
+            yield
+        finally:
+            explanations.give_back(request.remote_addr)
 
     @contextmanager
     def a_deadline() -> Iterator[float]:
@@ -105,10 +94,10 @@ def create_app(
     def prepared(texts: dict[str, str], deadline: float) -> Tokens:
         """The tokens of texts, each named by its place in the request; 422 where one is empty.
 
-        One request at a time: some scripts take a quarter of a second of the processor and of
-        Python's lock, and several at once would have even /health/live wait.
+        One request at a time, each client in its turn: a text may take a second of the processor
+        and of Python's lock, and several at once would have even /health/live wait.
         """
-        if not preparing.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        if not preparing.acquire(request.remote_addr, deadline):
             raise DeadlinePassed
         try:
             if _client_is_gone():
@@ -167,7 +156,7 @@ def create_app(
     @app.doc(summary="Label a review and weigh its words", responses=refusals)
     def explain_one(json_data: ExplainIn):
         text = json_data.inputs
-        with a_deadline() as deadline, turns.one_of(request.remote_addr):
+        with a_deadline() as deadline, an_explanation():
             prepared({"inputs": text}, deadline)  # for its checks
             future = engine.run(explain_in_parts(classifier, text, FEW_STEPS), deadline)
             prediction, words, error = _results([future], deadline)[0]

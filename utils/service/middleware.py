@@ -16,10 +16,12 @@ from werkzeug.exceptions import BadRequest
 
 from utils import InputError
 from utils.service.batching import Engine
+from utils.service.fairness import Shares
 
 KEY = "REVIEWS_API_KEY"  # the environment variable with the key, where one is asked for
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MAX_BODY = 64 * 1024
+MAX_OF_CLIENT = 40  # POST requests at once, by its address: others find a slot, too
 TOO_LARGE = f"The body is over {MAX_BODY:,} bytes: send fewer reviews."
 
 # The page needs its own script and style, and nothing from elsewhere.
@@ -59,8 +61,8 @@ def guard(
 ) -> None:
     """Refuse early what no route could take; send headers, count and log every answer.
 
-    Each POST takes one of the `slots` until it is answered; where none is free it is refused before
-    its body is parsed, so that an overload costs little.
+    Each POST takes one of the `slots` until it is answered; where none is free, or its client has
+    MAX_OF_CLIENT, it is refused before its body is parsed, so that an overload costs little.
 
     `hosts` are those by which the service may be called, all where it is None: else a page from
     elsewhere could have its own name lead here, and read the answers. Health checks, which call a
@@ -69,7 +71,7 @@ def guard(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     # With FLASK_DEBUG set, exceptions would pass on to a log that quotes them.
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    metrics = engine.metrics
+    metrics, shares = engine.metrics, Shares(MAX_OF_CLIENT)
 
     @app.before_request
     def refuse_early():
@@ -78,6 +80,11 @@ def guard(
         if not known and not request.path.startswith("/health/"):
             raise HTTPError(400, "The service is not called by this name: see --allowed-host.")
         if request.method == "POST" and request.url_rule:
+            if not shares.take(request.remote_addr):
+                metrics.refused.inc()
+                raise HTTPError(429, "Too many requests of yours at once.",
+                                headers={"Retry-After": "1"})  # fmt: skip
+            g.has_share = True
             if not slots.acquire(blocking=False):
                 metrics.refused.inc()
                 raise HTTPError(429, "Too many requests at once.", headers={"Retry-After": "1"})
@@ -96,6 +103,8 @@ def guard(
     def give_slot_back(_: BaseException | None) -> None:
         if g.pop("has_slot", False):
             slots.release()
+        if g.pop("has_share", False):
+            shares.give_back(request.remote_addr)
 
     @app.after_request
     def finish(response: Response) -> Response:
