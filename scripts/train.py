@@ -10,6 +10,7 @@ Several processes share each batch; the first one speaks and writes.
 import argparse
 import os
 import sys
+import traceback
 
 from utils import InputError
 from utils.settings import set_up
@@ -29,6 +30,7 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     # Imported here, so that --help and a wrong argument answer at once.
     from utils.data.reviews import load_reviews
+    from utils.hardware import processes
     from utils.modeling.backbones import build_model, load_backbone
     from utils.results import Run
     from utils.training.fine_tune import fine_tune
@@ -49,6 +51,15 @@ def main() -> None:
         result = fine_tune(run, trainer, backbone, reviews, recipe)
     except InputError as error:
         sys.exit(f"error: {error}")
+    except RuntimeError as error:  # what gloo and NCCL raise
+        if processes() == 1:
+            raise
+        traceback.print_exc()
+        sys.exit(
+            f"error: process {os.environ['RANK']} stopped ({str(error).splitlines()[0]}). Where "
+            "another one failed first, or a link between machines, see to that. Then run the same "
+            "again on all: finished epochs are kept."
+        )
     last = result["validation"][-1]
     print(f"{last['accuracy']:.1%} right on validation after epoch {last['epoch']}.")
     print(f"Saved in {os.path.relpath(run.folder)}/checkpoints/{result['fingerprint']}/model")

@@ -109,6 +109,30 @@ def test_a_killed_process_stops_the_others_and_a_rerun_goes_on(tiny_bert, review
     assert result_in(tmp_path / "artifacts")["resumed"]
 
 
+def test_a_process_that_is_not_heard_of_any_more_is_a_sentence(tiny_bert, reviews_folder, tmp_path):
+    """As where the link to another machine is cut: nothing fails there, and nothing comes."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import runpy\nimport utils.training.trainer as trainer\ntrainer.PATIENCE /= 60\n"
+        f"runpy.run_path({str(ROOT / 'scripts' / 'train.py')!r}, run_name='__main__')\n"
+    )
+    values = environment(tiny_bert, reviews_folder, tmp_path / "artifacts")
+    launched = subprocess.Popen(
+        command(script, 2), env=values, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 300
+    while not list(tmp_path.glob("artifacts/*/checkpoints/*/checkpoint-*/trainer_state.json")):
+        assert launched.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    _, second = psutil.Process(launched.pid).children()
+    second.suspend()
+    _, said = launched.communicate(timeout=120)
+    assert "error: process 0 stopped (" in said
+    assert "run the same again on all: finished epochs are kept" in said
+    assert not second.is_running()
+
+
 def test_processes_that_took_different_reviews_do_not_train(tiny_bert, reviews_folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

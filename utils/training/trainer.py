@@ -1,11 +1,13 @@
 """transformers' Trainer, with what helps a small encoder on few labels."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
+from torch import distributed
 from transformers import (
     DataCollatorWithPadding,
     PreTrainedTokenizerBase,
@@ -26,6 +28,8 @@ from utils.text import tokenize
 from utils.training.fingerprint import fingerprint
 from utils.training.progress import TextProgress
 from utils.training.recipe import Recipe
+
+PATIENCE = timedelta(minutes=10)  # for the other processes: a link may be cut
 
 
 class ShuffledBatches(LengthGroupedSampler):
@@ -83,6 +87,7 @@ def training_arguments(**values) -> TrainingArguments:
     usual = dict(
         optim="adamw_torch_fused",
         train_sampling_strategy="group_by_length",
+        ddp_timeout=int(PATIENCE.total_seconds()),
         bf16=precision()[0] == "bf16",
         fp16=precision()[0] == "fp16",
         use_cpu=device().type == "cpu",
@@ -124,12 +129,16 @@ def make_trainer(
         raise InputError(f"Batches of {recipe.batch_size} cannot be shared evenly by {processes()} "
                          "processes: start 2, 4, 8 or 16.")  # fmt: skip
     keep_freed_memory()
+    several_on_cpu = processes() > 1 and device().type == "cpu"
+    if several_on_cpu and not distributed.is_initialized():
+        # Trainer hands its ddp_timeout to GPUs alone.
+        distributed.init_process_group("gloo", timeout=PATIENCE)
     values = dict(
         output_dir=str(run.folder / "checkpoints" / fingerprint(backbone, reviews, recipe)),
         seed=recipe.seed,
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size // processes(),
-        ddp_backend="gloo" if processes() > 1 and device().type == "cpu" else None,
+        ddp_backend="gloo" if several_on_cpu else None,
         per_device_eval_batch_size=2 * recipe.batch_size,
         learning_rate=recipe.learning_rate,
         warmup_steps=recipe.warmup,
