@@ -153,6 +153,24 @@ def test_processes_that_took_different_reviews_do_not_train(tiny_bert, reviews_f
     assert not list(tmp_path.glob("artifacts/*/results/*"))
 
 
+def test_processes_that_share_no_folder_do_not_resume(tiny_bert, reviews_folder, tmp_path):
+    """As on two machines with disks of their own: one would resume, and the other begin."""
+    values = environment(tiny_bert, reviews_folder, tmp_path / "artifacts")
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import os, runpy\n"
+        "if os.environ['RANK'] == '1':\n    os.environ['ARTIFACTS'] += '-of-another'\n"
+        f"runpy.run_path({str(ROOT / 'scripts' / 'train.py')!r}, run_name='__main__')\n"
+    )
+    first, again = (
+        subprocess.run(command(path, 2), env=values, capture_output=True, text=True, timeout=120)
+        for path in (ROOT / "scripts" / "train.py", script)
+    )
+    assert first.returncode == 0, first.stderr[-3000:]
+    assert again.returncode != 0
+    assert "set ARTIFACTS to a folder that their machines share" in again.stderr
+
+
 def test_processes_that_cannot_share_a_batch_are_refused(tiny_bert, reviews_folder, tmp_path):
     values = environment(tiny_bert, reviews_folder, tmp_path / "artifacts")
     run = subprocess.run(

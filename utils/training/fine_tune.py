@@ -43,8 +43,8 @@ def fine_tune(
 
     A training with the same fingerprint that is finished is not repeated. Returns the result as
     saved in `results/training.json`. Of several processes only the first one writes. Raises
-    InputError where they would not train on the same, another start of this training is still at
-    it, its last checkpoint is damaged, or the disk is too full to begin.
+    InputError where they would not train on the same, or do not share a folder, another start of
+    this training is still at it, its last checkpoint is damaged, or the disk is too full to begin.
     """
     folder = Path(trainer.args.output_dir)
     name = f"the training {run.name}/checkpoints/{folder.name}"
@@ -62,6 +62,10 @@ def _fine_tune(
     if len(set(gather_object([key]))) > 1:  # each process asks the Hub for itself
         raise InputError("The processes have taken different reviews or backbones: set SOURCE and "
                          "BACKBONE, which auto decided differently.")  # fmt: skip
+    there = sorted(path.name for path in folder.glob("*"))
+    if any(seen != there for seen in gather_object([there])):
+        raise InputError(f"The processes do not see the same files in {folder}: set ARTIFACTS to a "
+                         "folder that their machines share.")  # fmt: skip
     about |= {
         **reviews.provenance,
         "training_sha256": reviews.training_sha256,
