@@ -23,7 +23,6 @@ from utils.research.tables import (
     learning_curve_table,
     said_unlabelled,
     scored_table,
-    tried_table,
 )
 
 RUNS = ("imdb-minilm", "rotten-tomatoes-minilm")
@@ -222,7 +221,7 @@ def colab() -> str:
     if "github.com/" not in address:
         return (
             "- **Colab:** upload a notebook and run it. Its first cell asks for this repository as "
-            "a zip, and\n  keeps Colab's own torch. (Not tested on Colab itself.)"
+            "a zip, and\n  keeps Colab's own torch. (Tested in a stand-in for Colab.)"
         )
     place = f"https://colab.research.google.com/github/{address.split('github.com/')[1]}/blob/main"
     badge = "https://colab.research.google.com/assets/colab-badge.svg"
@@ -249,7 +248,7 @@ def marked_tables() -> dict[str, str]:
         "notebooks": notebook_minutes(),
         "experiments": of_frame(experiments_table(rows).iloc[:, :4]),
         "agreement": of_frame(found.agreement()),
-        "dropped": of_frame(tried_table()),
+        "cascade": of_frame(found.cascade_table()),
         "unlabelled": said_unlabelled(found.pretrained()),
         "curve": of_frame(learning_curve_table(found.learning_curve())),
         "minutes": minutes_table(),

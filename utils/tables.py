@@ -34,7 +34,9 @@ MOST_SHARED = 2**30  # bytes of texts that stand in many rows
 MOST_REPEATED = 1000  # times a file's size, once each row has its own
 MOST_COLUMNS = 10_000
 MOST_CELLS = 2**20  # of a block
+MOST_ALL_CELLS = 2**26  # of a small parquet file
 MOST_MEMORY = 2**32  # bytes, for reading some rows of parquet
+MOST_PROBED = 2**30  # bytes, for reading the first row of a group
 LARGEST_ARRAY = 2**28  # bytes of a JSON array, which is read as a whole
 csv.field_size_limit(2**27)  # characters; the default refuses long texts
 SEPARATORS = ";\t|,"
@@ -162,14 +164,18 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
 
 def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
     """The lines of a file; InputError at one that no review can be, as a packed bomb has."""
-    size = path.stat().st_size
     while line := file.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE:
             raise InputError(f"{path.name} has a line of over {LONGEST_LINE:,} bytes.")
-        if file.tell() > max(LONGEST_LINE, MOST_PACKED * size):
-            raise InputError(f"{path.name} unpacks to over {MOST_PACKED} times its size: unpack it "
-                             "first.")  # fmt: skip
+        _require_unpacked(file.tell(), path)
         yield line
+
+
+def _require_unpacked(count: int, path: Path) -> None:
+    """Raise InputError where so many bytes came out of a file that is packed as a bomb is."""
+    if count > max(LONGEST_LINE, MOST_PACKED * path.stat().st_size):
+        raise InputError(f"{path.name} unpacks to over {MOST_PACKED} times its size: unpack it "
+                         "first.")  # fmt: skip
 
 
 def _has_mark(file: BinaryIO) -> bool:
@@ -315,6 +321,7 @@ def _read_json(path: Path) -> Iterator[Block]:
             if len(content) > LARGEST_ARRAY:
                 raise InputError(f"{path.name} is too large for a JSON array: write one object a "
                                  "line (.jsonl).")  # fmt: skip
+            _require_unpacked(len(content), path)
             if _is_bomb(content):
                 raise InputError(f"{path.name} has more than {MOST_VALUES:,} values, too many for "
                                  "a JSON array: write one object a line (.jsonl).")  # fmt: skip
@@ -327,7 +334,8 @@ def _read_json(path: Path) -> Iterator[Block]:
                     f"{path.name} begins as a JSON array, and cannot be parsed: {error}. Get it "
                     "again, or write one object a line."
                 ) from error
-            values = ((value, json.dumps(value, ensure_ascii=False), "") for value in whole)
+            values = (_within_columns(value, json.dumps(value, ensure_ascii=False))
+                      for value in whole)  # fmt: skip
         elif begin.split(b"\n")[0].strip() == b"{":
             raise InputError(f"{path.name} holds objects over several lines: write each on a line "
                              "of its own, or an array of them.")  # fmt: skip
@@ -359,12 +367,16 @@ def _parsed(line: bytes) -> tuple[object, str, str]:
     if _is_bomb(line):
         return None, raw, f" (it has more than {MOST_VALUES:,} values)"
     try:
-        value = json.loads(raw, object_pairs_hook=each_once)
-        if isinstance(value, dict) and len(value) > MOST_COLUMNS:
-            return None, raw, f" (it has {len(value):,} columns, of {MOST_COLUMNS:,} at most)"
-        return value, raw, ""
+        return _within_columns(json.loads(raw, object_pairs_hook=each_once), raw)
     except (ValueError, RecursionError) as error:
         return None, raw, f" ({error})"
+
+
+def _within_columns(value: object, raw: str) -> tuple[object, str, str]:
+    """The same three, of a value that was parsed."""
+    if isinstance(value, dict) and len(value) > MOST_COLUMNS:
+        return None, raw, f" (it has {len(value):,} columns, of {MOST_COLUMNS:,} at most)"
+    return value, raw, ""
 
 
 def _blocks(
@@ -405,14 +417,9 @@ def _read_parquet(path: Path) -> Iterator[Block]:
                                  "nanoseconds: they would be lost.")  # fmt: skip
         metadata = pq.read_metadata(path)
         check_parquet(metadata, path)
+        total, done, size = metadata.num_rows, 0, 0
         with pq.ParquetFile(path, read_dictionary=_texts(metadata)) as file:
-            total, done, size = metadata.num_rows, 0, 0
-            batches = file.iter_batches(_rows_at_once(metadata))
-            while True:
-                with memory_limit(MOST_MEMORY):  # the sizes in a file's footer may be lies
-                    batch = next(batches, None)
-                if batch is None:
-                    break
+            for batch in _batches(file):
                 size += sum(_sizes(column).sum() for column in batch.columns)
                 if size > max(MOST_SHARED, MOST_REPEATED * path.stat().st_size):
                     raise InputError(
@@ -432,6 +439,19 @@ def _read_parquet(path: Path) -> Iterator[Block]:
         raise InputError(f"{path.name} cannot be read as parquet: {error}") from error
 
 
+def _batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """Some rows at a time, each batch of one group: pyarrow cannot join lists of texts of two."""
+    for number in range(file.metadata.num_row_groups):
+        rows = _rows_at_once(file.metadata.row_group(number))
+        batches = file.iter_batches(rows, row_groups=[number])
+        while True:
+            with memory_limit(MOST_MEMORY):  # the sizes in a file's footer may be lies
+                batch = next(batches, None)
+            if batch is None:
+                break
+            yield batch
+
+
 def _texts(metadata: pq.FileMetaData) -> list[str]:
     """The columns of texts: one that stands in many rows is stored once.
 
@@ -445,7 +465,7 @@ def _texts(metadata: pq.FileMetaData) -> list[str]:
 def bytes_of_texts(path: Path) -> int:
     """The bytes of a parquet file's texts, once each row has its own."""
     with pq.ParquetFile(path, read_dictionary=_texts(pq.read_metadata(path))) as file:
-        return int(sum(_sizes(column).sum() for batch in file.iter_batches(BLOCK)
+        return int(sum(_sizes(column).sum() for batch in _batches(file)
                        for column in batch.columns))  # fmt: skip
 
 
@@ -462,15 +482,16 @@ def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
     if metadata.num_rows > max(MOST_VALUES, MOST_PACKED * path.stat().st_size):
         raise InputError(f"{name} has {metadata.num_rows:,} rows, a hundred times its bytes: save "
                          "it anew, without those that are empty.")  # fmt: skip
-    # Of a damaged footer, reading the columns' sizes ends the process, where reading rows raises.
-    with pq.ParquetFile(path) as file, memory_limit(MOST_MEMORY):
-        for number in range(metadata.num_row_groups):
-            next(file.iter_batches(1, row_groups=[number]), None)
     for column in _with_inner(metadata.schema.to_arrow_schema()):
         if isinstance(column.type, pa.JsonType) or "list_view" in str(column.type):
             raise InputError(f"{name}: the column {column.name} is a {column.type}: save it as "
                              "text, or as a list.")  # fmt: skip
+    most = max(MOST_ALL_CELLS, MOST_PACKED * path.stat().st_size)
+    cells = 0  # of all groups
     for number in range(metadata.num_row_groups):
+        # Of a damaged footer, reading the columns' sizes ends the process, where a row raises.
+        with pq.ParquetFile(path) as file, memory_limit(MOST_PROBED):
+            next(file.iter_batches(1, row_groups=[number]), None)
         group, listed = metadata.row_group(number), 0
         for place in range(group.num_columns):
             column = group.column(place)
@@ -485,6 +506,10 @@ def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
                 raise InputError(f"{name} has lists of {column.num_values:,} values in the column "
                                  f"{column.path_in_schema}: leave it out, or write smaller row "
                                  "groups.")  # fmt: skip
+            cells += max(column.num_values, group.num_rows) * _depth(column)
+            if cells > most:
+                raise InputError(f"{name} has over {most:,} values, a hundred times its bytes: "
+                                 "leave columns out, or save fewer rows in a file.")  # fmt: skip
 
 
 def _depth(column: pq.ColumnChunkMetaData) -> int:
@@ -492,15 +517,12 @@ def _depth(column: pq.ColumnChunkMetaData) -> int:
     return max(1, column.path_in_schema.count(".") - 1)  # a list's path has two dots
 
 
-def _rows_at_once(metadata: pq.FileMetaData) -> int:
-    """Rows of a batch of BLOCK_BYTES and MOST_CELLS at most, as the groups are in the mean."""
-    most = BLOCK
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        columns = map(group.column, range(group.num_columns))
-        cells = sum(max(column.num_values, group.num_rows) * _depth(column) for column in columns)
-        for size, limit in ((group.total_byte_size, BLOCK_BYTES), (cells, MOST_CELLS)):
-            most = min(most, int(limit * max(1, group.num_rows) / max(1, size)))
-    return max(1, most)
+def _rows_at_once(group: pq.RowGroupMetaData) -> int:
+    """Rows of a batch of BLOCK_BYTES and MOST_CELLS at most, as the group's are in the mean."""
+    columns = map(group.column, range(group.num_columns))
+    cells = sum(max(column.num_values, group.num_rows) * _depth(column) for column in columns)
+    times = min(BLOCK_BYTES / max(1, group.total_byte_size), MOST_CELLS / max(1, cells))
+    return max(1, min(BLOCK, int(times * group.num_rows)))
 
 
 def _parts(batch: pa.RecordBatch, name: str) -> Iterator[pa.RecordBatch]:

@@ -1214,6 +1214,50 @@ def test_values_in_several_dicts_each_count_as_many(classifier, tmp_path):
     assert sum(len(block.rows) for block in blocks) == 512
 
 
+def test_the_values_of_all_groups_and_columns_are_bounded(tmp_path, monkeypatch):
+    lists = pa.array([[None] * 2**21], pa.list_(pa.int8()))
+    table = pa.table({"text": ["great film"], "lists": lists})
+    with pq.ParquetWriter(tmp_path / "in.parquet", table.schema, compression="zstd") as writer:
+        for _ in range(33):
+            writer.write_table(table)
+    with pytest.raises(InputError, match="has over 67,108,864 values, a hundred times its bytes"):
+        list(read_table(tmp_path / "in.parquet"))
+    empty = pa.nulls(10**6, pa.int8())
+    columns = {"text": empty.cast(pa.string())} | {f"c{number}": empty for number in range(100)}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="has over 67,108,864 values"):
+        list(read_table(tmp_path / "in.parquet"))
+
+
+def test_the_first_group_that_is_too_large_is_the_last_one_that_is_read(tmp_path, monkeypatch):
+    table = pa.table({"text": ["great"], "lists": pa.array([[None] * 2**23], pa.list_(pa.int8()))})
+    with pq.ParquetWriter(tmp_path / "in.parquet", table.schema, compression="zstd") as writer:
+        for _ in range(50):
+            writer.write_table(table)
+    started = time.perf_counter()
+    with pytest.raises(InputError, match="write smaller row groups"):
+        list(read_table(tmp_path / "in.parquet"))
+    assert time.perf_counter() - started < 1  # fifty took a while
+
+
+@pytest.mark.parametrize("column", [[["drama", "war"]], [{"user": "x"}], [["drama"], None]])
+def test_texts_within_texts_are_read_across_row_groups(classifier, tmp_path, column):
+    rows = [{"text": "great film", "more": column[n % len(column)]} for n in range(1500)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet", row_group_size=1000)
+    assert [row for block in read_table(tmp_path / "in.parquet") for row in block.rows] == rows
+    assert len(read_frame(tmp_path / "in.parquet")) == 1500
+
+
+def test_a_packed_array_unpacks_to_a_hundred_times_its_size_at_most(tmp_path):
+    with gzip.open(tmp_path / "in.json.gz", "wt") as file:
+        file.write('[{"text": "' + " " * 2**26 + '"}]')
+    with pytest.raises(InputError, match="unpacks to over 100 times its size"):
+        list(read_table(tmp_path / "in.json.gz"))
+    (tmp_path / "in.json").write_text(json.dumps([dict.fromkeys(map(str, range(10_001)), 1)]))
+    (block,) = read_table(tmp_path / "in.json")
+    assert "it has 10,001 columns, of 10,000 at most" in block.problems[0]
+
+
 def test_nanoseconds_within_lists_are_not_lost(classifier, tmp_path):
     times = pa.array([[1]], pa.list_(pa.time64("ns")))
     pq.write_table(pa.table({"text": ["great film"], "at": times}), tmp_path / "in.parquet")

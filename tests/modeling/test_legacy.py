@@ -10,6 +10,8 @@ import tracemalloc
 import zipfile
 from collections import defaultdict, deque, namedtuple
 from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -570,7 +572,37 @@ class Slotted:
         self.id2label, self.n_heads = SAID["id2label"], 4
 
 
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    id2label: dict
+    n_heads: int = 4
+
+
+class Whole:
+    """One whose state is the names, or a list of three things."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def __getstate__(self):
+        return self.state
+
+
+class Named:
+    def __new__(cls, **names):
+        return super().__new__(cls)
+
+    def __getnewargs_ex__(self):
+        return (), SAID
+
+
 @pytest.mark.parametrize("config", [
+    Frozen(SAID["id2label"]),
+    Tuple(["positive", "negative"], 4),
+    partial(print, id2label=SAID["id2label"]),
+    Whole(SAID["id2label"]),
+    Whole([1, 2, SAID]),
+    Named(),
     AttributeDict(SAID),
     defaultdict(dict, model=SAID),
     deque([SAID]),

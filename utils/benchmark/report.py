@@ -11,7 +11,7 @@ from utils.research.tables import REFERENCES, Results
 
 LOADED = {"naive": "naive route", "ours": "this service"}
 REFUSALS = ("429", "503")
-MODEL_OF = {"tfidf": TFIDF, "fine_tuned": RELEASE, "tapt": RELEASE,
+MODEL_OF = {"tfidf": TFIDF, "linear_student": TFIDF, "fine_tuned": RELEASE, "tapt": RELEASE,
             "distilled_3_teachers": RELEASE, "teacher": TEACHER}  # fmt: skip
 RECOVERY_CLIENTS = 8  # after the overload
 

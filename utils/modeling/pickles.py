@@ -55,6 +55,7 @@ CLASSES = {"negative", "neg", "positive", "pos"}  # which, in a pair, name class
 # What a pair of these words is called where it names the classes, whatever else the name says.
 NAMING = re.compile("class|label|categor|target|idx|id2|2id|^names$|^vocab$|^mapping$|^itos$")
 NO_NAMING = re.compile("pred|sample|example|count|support|weight|distribution")
+UNNAMED = ("idx", "idx of slots", "idx of entries")  # what might name classes, called so here
 CALIBRATION = re.compile("(temperature|threshold)$")
 POOLING = ("pooling", "pooling_mode", "pooling_strategy")
 LONGEST_CLASS = 100  # letters of a class's name
@@ -124,6 +125,7 @@ class Stub:
     def __init__(self):
         self.state, self.slots = {}, {}  # its attributes
         self.entries = {}  # as of a dict
+        self.more = ()  # any other state
         self.parts = ()  # as of a list, or what it was called with
 
     def append(self, item):
@@ -179,7 +181,7 @@ class InertUnpickler(pickle._Unpickler):
         if ours:
             self.stack[-1] = func(*args)
         elif isinstance(func, Stub):
-            self.stack[-1] = Stub()
+            self.stack[-1] = _called(Stub, (func, args))
         else:
             self.stack[-1] = _called(func, args)
 
@@ -190,20 +192,23 @@ class InertUnpickler(pickle._Unpickler):
 
     def load_newobj_ex(self):
         """The same, with arguments by name."""
-        self.stack.pop()
+        named = self.stack.pop()
         self.load_newobj()
+        if isinstance(self.stack[-1], Stub) and isinstance(named, dict):
+            self.stack[-1].slots = named
 
     def load_build(self):
         """State is kept by Stubs alone: a tensor's could claim more than the file holds."""
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, Stub):
-            slots = None
-            if isinstance(state, tuple) and len(state) == 2:  # of a class with slots
-                state, slots = state
             # Not copied: a file may set the same large state many times.
-            target.state, target.slots = (
-                part if isinstance(part, dict) else {} for part in (state, slots)
-            )
+            pair = isinstance(state, tuple) and len(state) == 2
+            if pair and all(isinstance(part, dict | None) for part in state):  # of one with slots
+                target.state, target.slots = (part or {} for part in state)
+            elif isinstance(state, dict):
+                target.state = state
+            else:
+                target.more = state
         elif type(target) is not dict:
             raise ValueError(f"it sets the state of a {type(target).__name__}")
 
@@ -594,11 +599,16 @@ def _facts(value, budget: Budget):
             yield value
         children = value.values()
     elif isinstance(value, Stub):
-        children = (value.state, value.slots, value.entries, value.parts)
-        if value.parts and budget.is_new(value.parts):
-            # The names of a namedtuple's fields are not in the file.
-            yield {f"part {number}": part for number, part in enumerate(value.parts)}
-            children = (*children[:3], *value.parts)
+        dicts = value.state, value.slots, value.entries
+        yield dict(zip(UNNAMED, dicts, strict=True))
+        children = [*dicts]
+        for parts in (value.parts, value.more):
+            if isinstance(parts, tuple | list) and budget.is_new(parts):
+                # The names of a namedtuple's fields are not in the file.
+                yield {f"{UNNAMED[0]} {number}": part for number, part in enumerate(parts)}
+                children += parts
+            elif isinstance(parts, Stub):
+                children.append(parts)
     else:
         children = value
     for child in children:

@@ -13,6 +13,7 @@ from utils.formatting import bullets, percentage_points, said
 from utils.paths import RESEARCH
 from utils.research.experiments import (
     BASELINE,
+    CASCADE,
     EXPERIMENTS,
     TAPT,
     TAPT_SEED,
@@ -153,6 +154,38 @@ class Results:
                     })  # fmt: skip
         return pd.DataFrame(rows)
 
+    def cascade(self) -> dict | None:
+        """The result of the cascade, if it was measured."""
+        return next(iter(self.of(CASCADE, seed=Settings.seed)), None)
+
+    def cascade_table(self) -> pd.DataFrame:
+        """The linear student, the cascade and the encoder, each alone: accuracy, pairs, speed.
+
+        Empty where the cascade was not measured.
+        """
+        found = self.cascade()
+        linear = self.of("linear_student", seed=Settings.seed)
+        if not found or not linear:
+            return pd.DataFrame()
+        trade = {row["left_to_linear"]: row for row in found["trade"]}
+        left = found["chosen"]["left_to_linear"]
+        parts = {
+            "linear student": (linear[0], trade[1]),
+            f"cascade, {left:.0%} left to the linear student": (found, found["chosen"]),
+            "released encoder": (found["encoder_alone"], trade[0]),
+        }
+        return pd.DataFrame(
+            {
+                "model": name,
+                "same label as the teachers": said(row),
+                "test accuracy": said(result["test"]["metrics"]["accuracy"]),
+                "pairs passed that should flip": said(result["minimal_pairs"]["flip"]),
+                "pairs passed that should not": said(result["minimal_pairs"]["keep"]),
+                "reviews/s": f"{row['reviews_per_second']:,.0f}",
+            }
+            for name, (result, row) in parts.items()
+        )
+
     def neighbours(self, labels: np.ndarray) -> pd.DataFrame:
         """Each scored method against the one before it, by test accuracy.
 
@@ -209,6 +242,21 @@ def scored_findings(rows: list[dict]) -> str:
                 line += f", {row['minutes']:.0f} minutes to train"
             lines.append(f"{line}.")
     return bullets(lines or ["No method has a test score yet."])
+
+
+def linear_findings(results: Results) -> str:
+    """What the linear student's accuracy is worth, as a sentence; nothing where it was not run."""
+    rows = {row["name"]: row["test"] for row in results.rows()}
+    linear, plain = rows.get("linear_student"), rows.get("fine_tuned")
+    if not linear or not plain:
+        return ""
+    pairs = results.of("linear_student", seed=Settings.seed)[0]["minimal_pairs"]
+    return (
+        f"The linear student labels **{linear['mean']:.1%}** of the test correctly, "
+        f"{gain(linear, plain):+.1f} pp against fine-tuning. But it passes only "
+        f"**{pairs['flip']['share']:.0%}** of the edits that should flip a label, and "
+        f"{pairs['keep']['share']:.0%} of those that should not."
+    )
 
 
 def experiments_table(rows: list[dict]) -> pd.DataFrame:

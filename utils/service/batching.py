@@ -108,8 +108,8 @@ class Engine:
     def predict(self, ids: list[list[int]], deadline: float, client: str = "") -> list[Future]:
         """Futures of each text's class probabilities, shape (classes,).
 
-        A single text of a `client` that waits for none is taken where there is too much of others,
-        so that one client's long lists do not shut out the rest. Raises Unavailable where too much
+        What a `client` asks that waits for nothing is taken where there is too much of others, so
+        that one client does not shut out the rest. Raises Unavailable where too much
         waits already, before the warm-up has ended, after `close`, and once the worker died; then
         none of the texts is taken.
         """
@@ -119,8 +119,8 @@ class Engine:
             self._drop()
             seconds = sum(job.tokens for job in self._waiting) / self._tokens_per_second
             more = sum(job.tokens for job in jobs) / self._tokens_per_second
-            first = len(jobs) == 1 and all(job.client != client for job in self._waiting)
-            most = 2 * QUEUE_SECONDS if first else QUEUE_SECONDS
+            first = all(job.client != client for job in self._waiting)
+            most = 2 * QUEUE_SECONDS if first and more <= QUEUE_SECONDS else QUEUE_SECONDS
             # One request is taken however long it is, as long as nothing else waits.
             if self._waiting and seconds + more > most:
                 self._refuse("Too much is waiting already.", max(1, math.ceil(seconds)))
