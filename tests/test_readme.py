@@ -1,6 +1,7 @@
 """What README.md and docs/ state is what the committed results say."""
 
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
@@ -54,7 +55,7 @@ def test_what_uses_the_model_runs_as_written(tmp_path):
     printed = ""
     for language, code in use_the_model():
         python = language == "python"
-        shell = code.replace(".venv/bin/python", sys.executable)
+        shell = code.replace(".venv/bin/python", shlex.quote(sys.executable))
         command = [sys.executable, "-c", code] if python else ["bash", "-ec", shell]
         out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert out.returncode == 0, out.stderr

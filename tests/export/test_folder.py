@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -424,7 +425,8 @@ def test_arguments_that_cannot_be_read_have_no_label(folder):
 
 def test_a_text_is_labelled_where_standard_input_is_closed(folder):
     script = ROOT / "scripts" / "model-inference.py"
-    line = f"{sys.executable} {script} --model {folder} 'a great film' <&-"
+    command = [sys.executable, script, "--model", folder, "a great film"]
+    line = f"{shlex.join(map(str, command))} <&-"
     out = subprocess.run(line, shell=True, capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
     assert json.loads(out.stdout)["label"] in ("POSITIVE", "NEGATIVE")

@@ -428,9 +428,10 @@ def test_late_and_cancelled_work_is_dropped_and_not_computed(engine, classifier,
 def test_a_full_queue_refuses_and_says_when_to_come_back(engine, client):
     gate = Gate(engine)
     engine._tokens_per_second = 100.0
-    [first] = engine.predict([[1] * 300], in_a_minute())
+    client_of = in_a_minute(), "127.0.0.1"
+    [first] = engine.predict([[1] * 300], *client_of)
     with pytest.raises(Unavailable):
-        engine.predict([[1] * 300], in_a_minute())
+        engine.predict([[1] * 300], *client_of)
     answer = client.post("/predict", json={"inputs": ["great " * 150] * 2})
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "3"
