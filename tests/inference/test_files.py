@@ -936,6 +936,17 @@ def test_ray_labels_the_same_and_goes_on_after_a_kill(exported, files, labelled,
         assert score == pytest.approx(expected[name][1], abs=0.01, nan_ok=True)
 
 
+def test_a_cluster_that_does_not_answer_is_a_sentence(exported, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray", reason="the extra ray")
+
+    def refused(**_):
+        raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
+
+    monkeypatch.setattr(ray, "init", refused)
+    with pytest.raises(InputError, match="6379: is it started, and RAY_AUTH_MODE=token"):
+        list(on_ray(Work(exported, tmp_path, tmp_path / "out"), ["a.csv"]))
+
+
 @pytest.mark.slow
 def test_ray_gets_an_actor_for_each_of_its_processors(exported, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="the extra ray")

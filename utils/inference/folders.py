@@ -243,10 +243,16 @@ def on_ray(work: Work, names: list[str], actors: int | None = None) -> Iterator[
 
 
 def start_ray() -> None:
-    """Start Ray on this machine."""
+    """Start Ray on this machine, or reach the cluster of RAY_ADDRESS; else InputError."""
     import ray
 
-    ray.init(ignore_reinit_error=True, include_dashboard=False)
+    try:
+        ray.init(ignore_reinit_error=True, include_dashboard=False)
+    except ConnectionError as error:
+        raise InputError(
+            f"{error}: is it started, and RAY_AUTH_MODE=token set? Without RAY_ADDRESS, Ray runs "
+            "on this machine alone."
+        ) from error
 
 
 ENGINES = {"local": local, "ray": on_ray}

@@ -259,6 +259,19 @@ def linear_findings(results: Results) -> str:
     )
 
 
+def cascade_findings(found: dict) -> str:
+    """What the chosen cascade gives and costs, as sentences."""
+    alone, chosen = found["encoder_alone"], found["chosen"]
+    accuracy, without = (one["test"]["metrics"]["accuracy"]["value"] for one in (found, alone))
+    flips, kept = (one["minimal_pairs"]["flip"]["share"] for one in (found, alone))
+    times = chosen["reviews_per_second"] / found["trade"][0]["reviews_per_second"]
+    return (
+        f"The cascade labels **{accuracy:.1%}** of the test correctly, the encoder alone "
+        f"{without:.1%}. It is **{times:.1f} times as fast**. But of the edits that should flip a "
+        f"label it passes {flips:.0%}, the encoder alone {kept:.0%}."
+    )
+
+
 def experiments_table(rows: list[dict]) -> pd.DataFrame:
     """All rows: cross-validation, validation, test and cost."""
 
