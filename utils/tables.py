@@ -431,6 +431,8 @@ def _read_parquet(path: Path) -> Iterator[Block]:
                     with memory_limit(MOST_MEMORY):
                         rows = part.to_pylist()
                     yield Block(rows, share=done / total, schema=schema)
+            if done != total:
+                raise pa.ArrowInvalid(f"it holds {done:,} of {total:,} rows")
             if not total:
                 yield Block(schema=schema)
     except InputError:
@@ -442,14 +444,17 @@ def _read_parquet(path: Path) -> Iterator[Block]:
 def _batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
     """Some rows at a time, each batch of one group: pyarrow cannot join lists of texts of two."""
     for number in range(file.metadata.num_row_groups):
-        rows = _rows_at_once(file.metadata.row_group(number))
-        batches = file.iter_batches(rows, row_groups=[number])
+        group, found = file.metadata.row_group(number), 0
+        batches = file.iter_batches(_rows_at_once(group), row_groups=[number])
         while True:
             with memory_limit(MOST_MEMORY):  # the sizes in a file's footer may be lies
                 batch = next(batches, None)
             if batch is None:
                 break
+            found += batch.num_rows
             yield batch
+        if found != group.num_rows:  # pyarrow ends where one column does
+            raise pa.ArrowInvalid(f"it holds {found:,} of {group.num_rows:,} rows")
 
 
 def _texts(metadata: pq.FileMetaData) -> list[str]:
@@ -488,10 +493,9 @@ def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
                              "text, or as a list.")  # fmt: skip
     most = max(MOST_ALL_CELLS, MOST_PACKED * path.stat().st_size)
     cells = 0  # of all groups
-    for number in range(metadata.num_row_groups):
-        # Of a damaged footer, reading the columns' sizes ends the process, where a row raises.
-        with pq.ParquetFile(path) as file, memory_limit(MOST_PROBED):
-            next(file.iter_batches(1, row_groups=[number]), None)
+    for number, first in enumerate(_first_rows(path)):
+        if first is None and metadata.row_group(number).num_rows:
+            raise InputError(f"{name} is damaged: a part of it has no rows, get it again.")
         group, listed = metadata.row_group(number), 0
         for place in range(group.num_columns):
             column = group.column(place)
@@ -510,6 +514,18 @@ def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
             if cells > most:
                 raise InputError(f"{name} has over {most:,} values, a hundred times its bytes: "
                                  "leave columns out, or save fewer rows in a file.")  # fmt: skip
+
+
+def _first_rows(path: Path) -> Iterator[pa.RecordBatch | None]:
+    """The first row of each group, None where it has none.
+
+    Of a damaged footer, reading the columns' sizes ends the process, where reading a row raises.
+    """
+    with pq.ParquetFile(path) as file:
+        for number in range(file.metadata.num_row_groups):
+            with memory_limit(MOST_PROBED):
+                first = next(file.iter_batches(1, row_groups=[number]), None)
+            yield first
 
 
 def _depth(column: pq.ColumnChunkMetaData) -> int:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import itertools
 import json
 import os
 import shutil
@@ -1238,6 +1239,42 @@ def test_the_values_of_all_groups_and_columns_are_bounded(tmp_path, monkeypatch)
     pq.write_table(pa.table(columns), tmp_path / "in.parquet")
     with pytest.raises(InputError, match="has over 67,108,864 values"):
         list(read_table(tmp_path / "in.parquet"))
+
+
+def test_a_parquet_file_of_which_a_group_is_lost_is_damaged(classifier, tmp_path):
+    """A footer that counts other values: pyarrow ends where one column does."""
+    rows = 3000
+    table = pa.table({"text": ["great film"] * rows, "n": list(range(rows))})
+    refused = 0
+    for size in (1000, rows):
+        pq.write_table(table, tmp_path / "whole.parquet", row_group_size=size)
+        whole = (tmp_path / "whole.parquet").read_bytes()
+        footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+        coded = bytes([0x16, *_varint(2 * size)])  # a field of Thrift: a count of `size`
+        places = [n for n in range(footer, len(whole)) if whole.startswith(coded, n)]
+        for place, bit in itertools.product(places, range(1, 7)):
+            damaged = bytearray(whole)
+            damaged[place + 1] ^= 1 << bit
+            (tmp_path / "in.parquet").write_bytes(damaged)
+            try:
+                found = list(read_table(tmp_path / "in.parquet"))
+            except InputError:
+                refused += 1
+            else:
+                assert sum(len(block.rows) for block in found) == rows
+    assert refused > 20
+
+
+def _varint(number: int) -> list[int]:
+    return [number] if number < 128 else [number % 128 + 128, *_varint(number // 128)]
+
+
+def test_many_row_groups_are_opened_once(tmp_path):
+    table = pa.table({"text": ["great"] * 3000})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=1)
+    started = time.perf_counter()
+    assert sum(len(block.rows) for block in read_table(tmp_path / "in.parquet")) == 3000
+    assert time.perf_counter() - started < 6  # else they take thirteen
 
 
 def test_the_first_group_that_is_too_large_is_the_last_one_that_is_read(tmp_path, monkeypatch):

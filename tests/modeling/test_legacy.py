@@ -598,20 +598,32 @@ class Named:
 
 @pytest.mark.parametrize("config", [
     Frozen(SAID["id2label"]),
+    Tuple(SAID["id2label"], 4),
     Tuple(["positive", "negative"], 4),
-    partial(print, id2label=SAID["id2label"]),
     Whole(SAID["id2label"]),
+    np.array(["pos", "neg"], dtype=object),
+], ids=lambda config: type(config).__name__)  # fmt: skip
+def test_class_names_in_an_object_that_does_not_name_them_are_asked_for(original, tmp_path, config):
+    """They may be names of the classes, or two predictions."""
+    path = saved({"state_dict": original.state_dict(), "config": config}, tmp_path / "m.pt")
+    with pytest.raises(InputError, match="in an object, by no name: say the names of class 0"):
+        legacy_model(read_legacy(path), heads=4)
+    legacy_model(read_legacy(path), heads=4, labels=["negative", "positive"])
+
+
+@pytest.mark.parametrize("config", [
+    partial(print, id2label=SAID["id2label"]),
     Whole([1, 2, SAID]),
     Named(),
     AttributeDict(SAID),
     defaultdict(dict, model=SAID),
     deque([SAID]),
-    Tuple(SAID["id2label"], 4),
     Slotted(),
 ], ids=lambda config: type(config).__name__)  # fmt: skip
 def test_class_names_are_found_in_an_object_of_any_kind(original, tmp_path, config):
     path = saved({"state_dict": original.state_dict(), "config": config}, tmp_path / "m.pt")
-    model, _ = legacy_model(read_legacy(path), heads=4)
+    model, notes = legacy_model(read_legacy(path), heads=4)
+    assert "The file calls its classes positive, negative: they change places." in notes
     with torch.no_grad():
         assert torch.allclose(logits(model), original(IDS).flip(1), rtol=0, atol=1e-5)
 

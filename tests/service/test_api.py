@@ -429,9 +429,9 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(engine, client):
     gate = Gate(engine)
     engine._tokens_per_second = 100.0
     client_of = in_a_minute(), "127.0.0.1"
-    [first] = engine.predict([[1] * 300], *client_of)
+    [first] = engine.predict([[1] * 288], *client_of)
     with pytest.raises(Unavailable):
-        engine.predict([[1] * 300], *client_of)
+        engine.predict([[1] * 288], *client_of)
     answer = client.post("/predict", json={"inputs": ["great " * 150] * 2})
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "3"
@@ -683,6 +683,34 @@ def test_one_clients_long_lists_do_not_shut_out_the_others(engine):
         engine.predict([[1] * 50], in_a_minute(), "another")  # which has its request by now
     gate.open()
     assert [future.result(30) is not None for future in (*lists, *others)] == [True] * 6
+
+
+def test_a_list_longer_than_the_queue_does_not_shut_out_the_others(engine, monkeypatch):
+    monkeypatch.setattr("utils.service.batching.BATCH_TOKENS", 64)
+    computed = []
+    softmax = engine.classifier.softmax
+    monkeypatch.setattr(
+        engine.classifier, "softmax", lambda ids: computed.append(ids) or softmax(ids)
+    )
+    gate = Gate(engine)
+    engine._tokens_per_second = 10.0
+    many = engine.predict([[2] * 64] * 8, in_a_minute(), "one")  # taken, since nothing waited
+    [other] = engine.predict([[3] * 5], in_a_minute(), "another")
+    gate.open()
+    for future in (*many, other):
+        future.result(30)
+    assert [3] * 5 in computed[1]  # after one text of the list
+
+
+def test_short_texts_cost_what_they_are_padded_to(engine):
+    gate = Gate(engine)
+    engine._tokens_per_second = 100.0
+    texts = engine.predict([[1] * 3] * 20, in_a_minute(), "one")  # three seconds of work
+    with pytest.raises(Unavailable):
+        engine.predict([[1] * 3] * 10, in_a_minute(), "one")
+    gate.open()
+    for future in texts:
+        future.result(30)
 
 
 def test_many_unknown_fields_are_named_once(client):

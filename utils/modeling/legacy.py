@@ -366,6 +366,8 @@ def _classes(configuration: dict, labels: list[str] | None, outputs: int) -> tup
     elif not given and not known:
         notes.append("Class 0 is taken for NEGATIVE and class 1 for POSITIVE: no names of "
                      "theirs were found. If not, give --labels positive negative.")  # fmt: skip
+    elif order == [1, 0] and not given:
+        notes.append(f"The file calls its classes {', '.join(names)}: they change places.")
     return order == [1, 0], notes
 
 

@@ -51,11 +51,11 @@ MAPS = {"id2label", "label2id", "class_to_idx", "idx_to_class", "label_map", "la
         "id_to_label", "label2idx", "idx2label", "label_mapping"}  # fmt: skip
 NAMES = MAPS | {"classes", "class_names", "label_names", "labels", "target_names", "label_list",
                 "categories", "classes_", "idx2class", "class2idx"}  # fmt: skip
-CLASSES = {"negative", "neg", "positive", "pos"}  # which, in a pair, name classes anywhere
+POSITIVE = {"positive", "pos"}
+CLASSES = POSITIVE | {"negative", "neg"}  # which, in a pair, name classes anywhere
 # What a pair of these words is called where it names the classes, whatever else the name says.
 NAMING = re.compile("class|label|categor|target|idx|id2|2id|^names$|^vocab$|^mapping$|^itos$")
 NO_NAMING = re.compile("pred|sample|example|count|support|weight|distribution")
-UNNAMED = ("idx", "idx of slots", "idx of entries")  # what might name classes, called so here
 CALIBRATION = re.compile("(temperature|threshold)$")
 POOLING = ("pooling", "pooling_mode", "pooling_strategy")
 LONGEST_CLASS = 100  # letters of a class's name
@@ -136,6 +136,10 @@ class Stub:
 
     def add(self, item):
         """A set's, ignored."""
+
+
+class Unnamed(str):
+    """Stands for a name that a file does not have, as of a namedtuple's fields."""
 
 
 class InertUnpickler(pickle._Unpickler):
@@ -599,13 +603,11 @@ def _facts(value, budget: Budget):
             yield value
         children = value.values()
     elif isinstance(value, Stub):
-        dicts = value.state, value.slots, value.entries
-        yield dict(zip(UNNAMED, dicts, strict=True))
-        children = [*dicts]
+        children = [value.state, value.slots, value.entries]
+        yield dict(zip(map(Unnamed, "abc"), children, strict=True))
         for parts in (value.parts, value.more):
             if isinstance(parts, tuple | list) and budget.is_new(parts):
-                # The names of a namedtuple's fields are not in the file.
-                yield {f"{UNNAMED[0]} {number}": part for number, part in enumerate(parts)}
+                yield {Unnamed(number): part for number, part in enumerate(parts)}
                 children += parts
             elif isinstance(parts, Stub):
                 children.append(parts)
@@ -620,6 +622,11 @@ def class_names(said: dict, budget: "Budget") -> list[list[str]]:
     """The ways in which a configuration names the classes 0, 1, …, in small letters."""
     found = []
     for key, names in said.items():
+        if isinstance(key, Unnamed):
+            # It may be anything, two predictions say, so it is only asked about.
+            if _is_pair("classes", names) and _words_of(names)[0].strip().lower() in POSITIVE:
+                found.append(["in an object, by no name"])
+            continue
         known = key.lower() if isinstance(key, str) and len(key) <= LONGEST_NAME else None
         if known not in NAMES and not (known and _is_pair(known, names)):
             continue
@@ -650,13 +657,17 @@ def _is_pair(known: str, names) -> bool:
     # Of a dict the numbers are 0 and 1, so it is no count.
     if isinstance(names, list | tuple) and (not NAMING.search(known) or NO_NAMING.search(known)):
         return False
-    words = _in_order(names) if isinstance(names, dict) else names
+    words = _words_of(names)
     return (
         words is not None
         and {type(word) for word in words} == {str}
         and max(map(len, words)) <= LONGEST_CLASS
         and {word.strip().lower() for word in words} <= CLASSES
     )
+
+
+def _words_of(names: dict | list | tuple) -> list | tuple | None:
+    return _in_order(names) if isinstance(names, dict) else names
 
 
 def _in_order(names) -> list[str] | None:

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ class DeadlinePassed(Exception):
 class Job:
     """A text's token ids, and the future of its answer."""
 
-    tokens: int
+    tokens: int  # with padding
     deadline: float  # of time.monotonic
     ids: list[int]
     client: str
@@ -54,8 +55,9 @@ class Engine:
     It warms up in that thread too: OpenMP keeps a team of threads for each thread that ever
     computed, and where those are more than the cores, each parallel region takes longer.
 
-    The oldest text is always in the next batch, with those nearest to it in length as far as
-    BATCH_TOKENS and MOST_PADDING go. What is cancelled or late is dropped before it costs anything.
+    Clients take turns: the oldest text of one is in the next batch, with those nearest to it in
+    length, whosever they are, as far as BATCH_TOKENS and MOST_PADDING go. What is cancelled or late
+    is dropped before it costs anything.
     Long jobs have a queue of their own: after each batch, the oldest of them goes on by a part.
     """
 
@@ -68,6 +70,7 @@ class Engine:
         self._model: Future | None = None  # in torch, which gives gradients
         self._waiting: list[Job] = []
         self._long: list[LongJob] = []
+        self._turns: dict[str, float] = {}  # when each client's was, of those that wait
         self._changed = threading.Condition()
         self._tokens_per_second = 0.0
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
@@ -113,20 +116,30 @@ class Engine:
         waits already, before the warm-up has ended, after `close`, and once the worker died; then
         none of the texts is taken.
         """
-        jobs = [Job(len(row), deadline, row, client) for row in ids]
+        jobs = [Job(_padded(row), deadline, row, client) for row in ids]
         with self._changed:
             self._require_ready()
             self._drop()
-            seconds = sum(job.tokens for job in self._waiting) / self._tokens_per_second
+            waiting = self._seconds_by_client()
+            seconds, most = sum(waiting.values()), QUEUE_SECONDS
             more = sum(job.tokens for job in jobs) / self._tokens_per_second
-            first = all(job.client != client for job in self._waiting)
-            most = 2 * QUEUE_SECONDS if first and more <= QUEUE_SECONDS else QUEUE_SECONDS
+            if client not in waiting and more <= QUEUE_SECONDS:
+                # It has its turn, however much of one other client's waits.
+                seconds = sum(min(QUEUE_SECONDS, one) for one in waiting.values())
+                most = 2 * QUEUE_SECONDS
             # One request is taken however long it is, as long as nothing else waits.
-            if self._waiting and seconds + more > most:
+            if waiting and seconds + more > most:
                 self._refuse("Too much is waiting already.", max(1, math.ceil(seconds)))
             self._waiting += jobs
             self._changed.notify()
         return [job.future for job in jobs]
+
+    def _seconds_by_client(self) -> dict[str, float]:
+        """How long what waits of each client takes, at the speed measured."""
+        found = Counter()
+        for job in self._waiting:
+            found[job.client] += job.tokens / self._tokens_per_second
+        return found
 
     def run(self, parts: Generator, deadline: float) -> Future:
         """The future of what a generator returns, which the worker runs part by part.
@@ -226,9 +239,10 @@ class Engine:
         self._drop()
         if not self._waiting:
             return []
-        oldest = self._waiting[0]
+        oldest = self._next_in_turn()
         batch, longest, total = [oldest], oldest.tokens, oldest.tokens
-        for job in sorted(self._waiting[1:], key=lambda job: abs(job.tokens - oldest.tokens)):
+        others = [job for job in self._waiting if job is not oldest]
+        for job in sorted(others, key=lambda job: abs(job.tokens - oldest.tokens)):
             padded = (len(batch) + 1) * max(longest, job.tokens)
             if padded > BATCH_TOKENS or padded > MOST_PADDING * (total + job.tokens):
                 break
@@ -238,6 +252,14 @@ class Engine:
         taken = set(batch)
         self._waiting = [job for job in self._waiting if job not in taken]
         return [job for job in batch if job.future.set_running_or_notify_cancel()]
+
+    def _next_in_turn(self) -> Job:
+        """The oldest job of the client whose turn was longest ago."""
+        clients = dict.fromkeys(job.client for job in self._waiting)
+        self._turns = {client: self._turns.get(client, 0) for client in clients}
+        client = min(clients, key=self._turns.get)
+        self._turns[client] = time.monotonic()
+        return next(job for job in self._waiting if job.client == client)
 
     def _go_on(self, job: LongJob) -> None:
         """Compute one part of a long job, and answer it where that was the last one."""
@@ -277,6 +299,11 @@ class Engine:
         self.metrics.tokens.inc(tokens)
         for job, row in zip(batch, rows, strict=True):
             job.future.set_result(row)
+
+
+def _padded(ids: list[int]) -> int:
+    """The tokens that a text costs: batches are padded to multiples of 16."""
+    return -(-len(ids) // 16) * 16
 
 
 def _broken() -> Unavailable:
