@@ -180,8 +180,8 @@ class Results:
                 "same label as the teachers": said(row),
                 "test accuracy": said(result["test"]["metrics"]["accuracy"]),
                 "pairs passed that should flip": said(result["minimal_pairs"]["flip"]),
-                "pairs passed that should not": said(result["minimal_pairs"]["keep"]),
-                "reviews/s": f"{row['reviews_per_second']:,.0f}",
+                "pairs passed that should not flip": said(result["minimal_pairs"]["keep"]),
+                "reviews/s": f"{row['reviews_per_second']:,.1f}",
             }
             for name, (result, row) in parts.items()
         )
@@ -237,7 +237,7 @@ def scored_findings(rows: list[dict]) -> str:
         if test := row["test"]:
             line = f"{row['title']}: **{test['mean']:.1%}** test accuracy"
             if plain and row["name"] != "fine_tuned":
-                line += f", {gain(test, plain):+.1f} pp over fine-tuning"
+                line += f", {gain(test, plain):+.1f} pp against fine-tuning"
             if row["minutes"]:
                 line += f", {row['minutes']:.0f} minutes to train"
             lines.append(f"{line}.")
@@ -252,9 +252,9 @@ def linear_findings(results: Results) -> str:
         return ""
     pairs = results.of("linear_student", seed=Settings.seed)[0]["minimal_pairs"]
     return (
-        f"The linear student labels **{linear['mean']:.1%}** of the test correctly, "
-        f"{gain(linear, plain):+.1f} pp against fine-tuning. But it passes only "
-        f"**{pairs['flip']['share']:.0%}** of the edits that should flip a label, and "
+        f"The linear student labels **{linear['mean']:.1%}** of the test split correctly, "
+        f"{gain(linear, plain):+.1f} pp against fine-tuning. It passes "
+        f"**{pairs['flip']['share']:.0%}** of the minimal pairs that should flip a label, and "
         f"{pairs['keep']['share']:.0%} of those that should not."
     )
 
@@ -266,9 +266,9 @@ def cascade_findings(found: dict) -> str:
     flips, kept = (one["minimal_pairs"]["flip"]["share"] for one in (found, alone))
     times = chosen["reviews_per_second"] / found["trade"][0]["reviews_per_second"]
     return (
-        f"The cascade labels **{accuracy:.1%}** of the test correctly, the encoder alone "
-        f"{without:.1%}. It is **{times:.1f} times as fast**. But of the edits that should flip a "
-        f"label it passes {flips:.0%}, the encoder alone {kept:.0%}."
+        f"The cascade labels **{accuracy:.1%}** of the test split correctly, the encoder alone "
+        f"{without:.1%}. The cascade is **{times:.1f} times as fast**. But it passes {flips:.0%} "
+        f"of the minimal pairs that should flip a label, the encoder alone {kept:.0%}."
     )
 
 
