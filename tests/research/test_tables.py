@@ -14,6 +14,7 @@ from utils.research.tables import (
     REFERENCES,
     Results,
     best_card,
+    cascade_findings,
     experiments_table,
     gain,
     learning_curve_table,
@@ -222,4 +223,15 @@ def test_each_method_is_compared_with_the_one_before_it(tmp_path):
     assert row["validation gain, pp"].startswith("+5.0 [+")
     assert float(row["McNemar's p"]) < 1e-5
     assert "+2.0" in best_card(results.rows())
-    assert "+2.0 pp over fine-tuning" in scored_findings(results.rows())
+    assert "+2.0 pp against fine-tuning" in scored_findings(results.rows())
+
+
+def test_the_cascade_is_shown_between_its_two_models(tmp_path):
+    assert Results(folder=tmp_path).cascade_table().empty
+    found = Results()
+    names, speeds = (found.cascade_table()[column].tolist() for column in ("model", "reviews/s"))
+    assert names[1].startswith("cascade, ")
+    linear, cascade, encoder = (float(speed.replace(",", "")) for speed in speeds)
+    assert linear > cascade > encoder
+    said = cascade_findings(found.cascade())
+    assert f"{cascade / encoder:.1f} times as fast" in said
