@@ -491,6 +491,10 @@ def check_parquet(metadata: pq.FileMetaData, path: Path) -> None:
         if isinstance(column.type, pa.JsonType) or "list_view" in str(column.type):
             raise InputError(f"{name}: the column {column.name} is a {column.type}: save it as "
                              "text, or as a list.")  # fmt: skip
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    if (held := sum(group.num_rows for group in groups)) != metadata.num_rows:
+        raise InputError(f"{name} is damaged: its parts hold {held:,} of {metadata.num_rows:,} "
+                         "rows, get it again.")  # fmt: skip
     most = max(MOST_ALL_CELLS, MOST_PACKED * path.stat().st_size)
     cells = 0  # of all groups
     for number, first in enumerate(_first_rows(path)):

@@ -702,6 +702,35 @@ def test_a_list_longer_than_the_queue_does_not_shut_out_the_others(engine, monke
     assert [3] * 5 in computed[1]  # after one text of the list
 
 
+def test_clients_that_ask_again_do_not_starve_the_others(engine, monkeypatch):
+    """Each is away for one batch, and comes while the next one is computed."""
+    computed, away = [], []
+    softmax = engine.classifier.softmax
+
+    def compute(ids: list[list[int]]):
+        computed.append(len(ids[0]))
+        for client, length in away:
+            ask(client, length)
+        away.clear()
+        return softmax(ids)
+
+    def ask(client: str, length: int) -> None:
+        [future] = engine.predict([[3] * length], in_a_minute(), client)
+        if len(computed) < 12:
+            future.add_done_callback(lambda _: away.append((client, length)))
+
+    monkeypatch.setattr(engine.classifier, "softmax", compute)
+    gate = Gate(engine)
+    lengths = [16, 64, 160]  # too unlike for one batch
+    texts = engine.predict([[2] * length for length in lengths], in_a_minute(), "list")
+    ask("a", 320)
+    ask("b", 480)
+    gate.open()
+    for future in texts:
+        future.result(30)
+    assert max(computed.index(length) for length in lengths) <= 8  # it has each third batch
+
+
 def test_short_texts_cost_what_they_are_padded_to(engine):
     gate = Gate(engine)
     engine._tokens_per_second = 100.0

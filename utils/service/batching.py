@@ -70,7 +70,7 @@ class Engine:
         self._model: Future | None = None  # in torch, which gives gradients
         self._waiting: list[Job] = []
         self._long: list[LongJob] = []
-        self._turns: dict[str, float] = {}  # when each client's was, of those that wait
+        self._turns: dict[str, float] = {}  # of who waits: when it had one, or came
         self._changed = threading.Condition()
         self._tokens_per_second = 0.0
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
@@ -130,6 +130,7 @@ class Engine:
             # One request is taken however long it is, as long as nothing else waits.
             if waiting and seconds + more > most:
                 self._refuse("Too much is waiting already.", max(1, math.ceil(seconds)))
+            self._turns.setdefault(client, time.monotonic())  # who comes is the last in turn
             self._waiting += jobs
             self._changed.notify()
         return [job.future for job in jobs]
@@ -256,7 +257,7 @@ class Engine:
     def _next_in_turn(self) -> Job:
         """The oldest job of the client whose turn was longest ago."""
         clients = dict.fromkeys(job.client for job in self._waiting)
-        self._turns = {client: self._turns.get(client, 0) for client in clients}
+        self._turns = {client: self._turns[client] for client in clients}
         client = min(clients, key=self._turns.get)
         self._turns[client] = time.monotonic()
         return next(job for job in self._waiting if job.client == client)
