@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -84,19 +85,26 @@ def test_two_processes_reach_the_loss_of_one_at_each_step(tiny_bert, reviews_fol
     assert outputs[0] == outputs[1]
 
 
-def test_a_killed_process_stops_the_others_and_a_rerun_goes_on(tiny_bert, reviews_folder, tmp_path):
-    script = ROOT / "scripts" / "train.py"
-    values = environment(tiny_bert, reviews_folder, tmp_path / "artifacts")
+def after_an_epoch(script, values: dict) -> tuple[subprocess.Popen, list[psutil.Process]]:
+    """A training by two processes that has saved its first epoch, and the two."""
     launched = subprocess.Popen(
         command(script, 2), env=values, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     end = time.monotonic() + 300
-    while not list(tmp_path.glob("artifacts/*/checkpoints/*/checkpoint-*/trainer_state.json")):
+    saved = "*/checkpoints/*/checkpoint-*/trainer_state.json"
+    while not list(Path(values["ARTIFACTS"]).glob(saved)):
         assert launched.poll() is None
         assert time.monotonic() < end
         time.sleep(0.05)
     workers = psutil.Process(launched.pid).children()
     assert len(workers) == 2
+    return launched, workers
+
+
+def test_a_killed_process_stops_the_others_and_a_rerun_goes_on(tiny_bert, reviews_folder, tmp_path):
+    script = ROOT / "scripts" / "train.py"
+    values = environment(tiny_bert, reviews_folder, tmp_path / "artifacts")
+    launched, workers = after_an_epoch(script, values)
     workers[1].send_signal(signal.SIGKILL)
     _, said = launched.communicate(timeout=60)
     assert launched.returncode != 0
@@ -117,15 +125,7 @@ def test_a_process_that_is_not_heard_of_any_more_is_a_sentence(tiny_bert, review
         f"runpy.run_path({str(ROOT / 'scripts' / 'train.py')!r}, run_name='__main__')\n"
     )
     values = environment(tiny_bert, reviews_folder, tmp_path / "artifacts")
-    launched = subprocess.Popen(
-        command(script, 2), env=values, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    end = time.monotonic() + 300
-    while not list(tmp_path.glob("artifacts/*/checkpoints/*/checkpoint-*/trainer_state.json")):
-        assert launched.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    _, second = psutil.Process(launched.pid).children()
+    launched, (_, second) = after_an_epoch(script, values)
     second.suspend()
     _, said = launched.communicate(timeout=120)
     assert "error: process 0 stopped (" in said
