@@ -41,7 +41,7 @@ from utils.manifest import check_manifest
 from utils.modeling.backbones import load_backbone
 from utils.modeling.legacy import Legacy, legacy_model, read_legacy
 from utils.modeling.model import unfold_head
-from utils.modeling.pickles import Storage, _tensor
+from utils.modeling.unpickler import Storage, _tensor
 from utils.paths import ROOT
 from utils.service.api import create_app
 from utils.service.batching import Engine

@@ -11,9 +11,10 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 from utils import InputError
 from utils.labels import LABEL_OF, LABELS
 from utils.modeling.backbones import load_weights
+from utils.modeling.configuration import configuration_of
 from utils.modeling.exported import MOST_LAYERS
 from utils.modeling.model import CustomHeadDistilBert, fold_head
-from utils.modeling.pickles import WORDS, configuration_of, read_pickle
+from utils.modeling.pickles import WORDS, read_pickle
 from utils.modeling.tokenizer import model_config
 from utils.text import MAX_TOKENS
 
